@@ -1,0 +1,30 @@
+"""labkit: a small, exact package for attacking, detecting and defending machine-learning models.
+
+The parts, each allowed to use only the ones before it: ``files``, ``device``, ``seeding``; ``data``; ``models``;
+``threats``; ``training``; ``attacks``; ``detectors``; ``defenses``; ``evaluation``; ``reporting``; ``course``.
+
+Subpackages load on first use, so ``import labkit`` costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_PARTS = (
+    "files", "device", "seeding", "data", "models", "threats", "training",
+    "attacks", "detectors", "defenses", "evaluation", "reporting", "course",
+)  # fmt: skip
+__all__ = ["__version__", *_PARTS]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _PARTS:
+        return importlib.import_module(f"labkit.{name}")
+    raise AttributeError(f"labkit has no part {name!r}; it has {', '.join(_PARTS)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
