@@ -14,10 +14,9 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _PARTS = (
-    "files", "device", "seeding", "data", "models", "threats", "training",
+    "files", "rates", "progress", "device", "seeding", "data", "models", "threats", "training",
     "attacks", "detectors", "defenses", "evaluation", "reporting", "course",
 )  # fmt: skip
-__all__ = ["__version__", *_PARTS]
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -27,4 +26,4 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return ["__version__", *_PARTS]

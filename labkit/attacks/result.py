@@ -1,0 +1,99 @@
+"""What an attack hands back: inputs, verified success, distance, cost, and rates with their denominators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labkit.rates import Rate
+from labkit.threats import Threat
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """The outcome of an evasion attack on B inputs; every tensor has B rows and is on the caller's device.
+
+    ``x_adv``: the adversarial inputs. ``success``: (B,) bool, the goal is met, by one fresh forward pass of the user's own
+    model on ``x_adv``. ``already``: (B,) bool, the goal was met before anything was done; such inputs are untouched.
+    ``distance``: (B,) float64 in the threat's unit. ``prediction``: (B,) int64 on ``x_adv``. ``forwards``, ``backwards``:
+    (B,) int64, model evaluations spent on each sample. ``flags``: (B,) bool each: ``zero_gradient``, ``non_finite``.
+    ``trace``: per step (S, B), if asked for: ``loss``, ``distance``; nan where a sample had left.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_adv: Tensor
+    success: Tensor
+    already: Tensor
+    distance: Tensor
+    prediction: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    threat: Threat
+    flags: dict[str, Tensor] = field(default_factory=dict)
+    trace: dict[str, Tensor] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def robust_accuracy(self) -> Rate:
+        """Inputs still answered as they should be, over all inputs: those wrong before the attack count as wrong."""
+        if self.meta.get("targeted"):
+            raise ValueError("a targeted attack does not measure robust accuracy: not reaching the target is not being right")
+        return Rate(int((~self.success).sum()), len(self), "inputs")
+
+    @property
+    def success_rate(self) -> Rate:
+        """Inputs that the attack turned, over the inputs that did not meet the goal before."""
+        return Rate(int((self.success & ~self.already).sum()), int((~self.already).sum()), "inputs not met before")
+
+    @property
+    def median_distance(self) -> float:
+        """The median distance of the inputs that the attack turned; nan if there are none."""
+        turned = self.distance[self.success & ~self.already]
+        return float(turned.median()) if len(turned) else float("nan")
+
+    def best_of(self, other: AttackResult) -> AttackResult:
+        """Return, per input, the better of two results: success first, then the smaller distance. Costs add up.
+
+        Raises ValueError when the two did not attack the same inputs.
+        """
+        if self.x.shape != other.x.shape or not torch.equal(self.x, other.x):
+            raise ValueError("best_of compares two attacks on the same inputs in the same order; these differ")
+        better = (other.success & ~self.success) | ((other.success == self.success) & (other.distance < self.distance))
+
+        def pick(mine: Tensor, others: Tensor) -> Tensor:
+            return torch.where(better.view(-1, *[1] * (mine.ndim - 1)), others, mine)
+
+        return replace(
+            self, x_adv=pick(self.x_adv, other.x_adv), success=pick(self.success, other.success),
+            distance=pick(self.distance, other.distance), prediction=pick(self.prediction, other.prediction),
+            forwards=self.forwards + other.forwards, backwards=self.backwards + other.backwards, trace={},
+            flags={name: flag | other.flags.get(name, flag) for name, flag in self.flags.items()},
+            meta={"attack": f"best of {self.meta.get('attack')} and {other.meta.get('attack')}", "targeted": self.meta.get("targeted")},
+        )  # fmt: skip
+
+    @staticmethod
+    def concatenate(parts: list[AttackResult]) -> AttackResult:
+        """Join the results of consecutive batches. Raises ValueError for an empty list."""
+        if not parts:
+            raise ValueError("nothing to join")
+        first = parts[0]
+        joined: dict[str, Any] = {"threat": first.threat, "meta": first.meta}
+        for part_field in fields(AttackResult):
+            value = getattr(first, part_field.name)
+            if isinstance(value, Tensor):
+                joined[part_field.name] = torch.cat([getattr(part, part_field.name) for part in parts])
+        joined["flags"] = {name: torch.cat([part.flags[name] for part in parts]) for name in first.flags}
+        joined["trace"] = {name: torch.cat([part.trace[name] for part in parts], 1) for name in first.trace}
+        return AttackResult(**joined)
+
+    def __str__(self) -> str:
+        name = self.meta.get("attack", "attack")
+        line = f"{name} under {self.threat}: success {self.success_rate}"
+        return line if self.meta.get("targeted") else f"{line}; robust accuracy {self.robust_accuracy}"

@@ -1,0 +1,14 @@
+"""The few networks the course uses. A model is any callable from inputs to logits; these are ordinary ``nn.Module``s."""
+
+from labkit.models.layers import Normalize
+from labkit.models.networks import (
+    PreActBlock,
+    advertorch_lenet5,
+    linear,
+    madry_mnist,
+    mlp,
+    preact_resnet18,
+    small_convnet,
+)
+
+__all__ = ["Normalize", "PreActBlock", "advertorch_lenet5", "linear", "madry_mnist", "mlp", "preact_resnet18", "small_convnet"]

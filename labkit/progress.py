@@ -1,0 +1,35 @@
+"""One way to show that long work goes on: a bar where a person watches, one line where a log is kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], description: str, *, total: int | None = None, threshold: float = 2.0) -> Iterator[T]:
+    """Yield the items, showing a bar once the work has taken ``threshold`` seconds.
+
+    With ``LABKIT_PROGRESS=line`` (executed notebooks, logs) nothing moves: the bar becomes one line at the end;
+    with ``LABKIT_PROGRESS=off`` nothing is shown. Without tqdm, or on a stream that is no terminal, one line as well.
+    """
+    mode = os.environ.get("LABKIT_PROGRESS", "")
+    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if mode == "" and interactive:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            pass
+        else:
+            yield from tqdm(items, desc=description, total=total, delay=threshold, leave=False)
+            return
+    start, count = time.perf_counter(), 0
+    for item in items:
+        yield item
+        count += 1
+    if mode != "off" and time.perf_counter() - start > threshold:
+        sys.stderr.write(f"{description}: {count} done\n")
