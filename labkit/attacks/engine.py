@@ -210,7 +210,7 @@ def attack(body: Callable[Concatenate[Search, P], None]) -> AttackFunction:
     """
     own = [p for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
-    @wraps(body)
+    @wraps(body, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def run(
         model: Model, x: Tensor, y: Tensor, threat: Ball, *, target: Tensor | None = None, goal: Goal | None = None,
         loss: Loss = "cross_entropy", victim: Model | None = None, batch_size: int | None = None, precision: str = "float32",

@@ -15,13 +15,14 @@ from labkit.threats import Ball
 
 def maximize(
     model: Model, x: Tensor, y: Tensor, threat: Ball, loss: Loss = "cross_entropy", *, steps: int, step_size: float | None = None,
-    random_start: bool = True, mode: Literal["eval", "train"] = "eval", precision: str = "float32", seed: int = 0, stream: int | str = 0,
+    random_start: bool = True, start: Tensor | None = None, mode: Literal["eval", "train"] = "eval", precision: str = "float32",
+    seed: int = 0, stream: int | str = 0,
 ) -> Tensor:  # fmt: skip
     """Return points (B, ...) of the threat around ``x`` where ``loss`` is high: exactly ``steps`` steps of PGD for every sample.
 
     ``mode``: whether dropout and batch normalization run in evaluation or in training mode inside the loop; in training mode each
     of the ``steps`` forward passes also updates BatchNorm's running statistics. Parameters get no gradient. ``precision``:
-    "bfloat16" runs the model under autocast. Madry et al. 2018, arXiv 1706.06083, section 2.1.
+    "bfloat16" runs the model under autocast. ``start``: begin there instead (projected). Madry et al. 2018, arXiv 1706.06083, section 2.1.
     """
     climb = _as_function(loss)
     size = threat.default_step(steps, x.shape) if step_size is None else step_size
@@ -30,7 +31,10 @@ def maximize(
         module.training = False
     try:
         region = threat.region(x)
-        x_adv = region.sample(sample_keys(x, seed), stream) if random_start else x.clone()
+        if start is not None:
+            x_adv = region.project_(start.clone())
+        else:
+            x_adv = region.sample(sample_keys(x, seed), stream) if random_start else x.clone()
         for _ in range(steps):
             leaf = x_adv.detach().requires_grad_(True)
             with torch.enable_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):

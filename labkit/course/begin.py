@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,15 +38,11 @@ def _apply_style() -> None:
 
 def _show(line: str, payload: dict[str, object]) -> None:
     """Display one line; its machine-readable twin tells the runner which device the kernel really used."""
+    from labkit.reporting.emit import emit, in_notebook
+
     results = os.environ.get("LABKIT_RESULTS")
-    if results:
+    if results and not in_notebook():
         from labkit.course.results import append_line
 
-        append_line(results, {"mime": MIME, "payload": payload})
-    ipython = sys.modules.get("IPython")
-    if ipython is None or ipython.get_ipython() is None:
-        sys.stdout.write(line + "\n")
-        return
-    from IPython.display import display
-
-    display({"text/plain": line, MIME: payload}, raw=True)  # type: ignore[no-untyped-call]
+        append_line(results, {"type": "context", **payload})
+    emit({"text/plain": line, MIME: payload})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.reporting.bars import progress
+from labkit.reporting.progressbar import progress
 from labkit.reporting.context import Lab
 from labkit.reporting.formatting import percent
 from labkit.reporting.intervals import Rate, bootstrap, clopper_pearson, rate, wilson

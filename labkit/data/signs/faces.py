@@ -22,7 +22,7 @@ SUPERSAMPLING = 6
 def _stop(pen: Pen) -> None:
     pen.polygon(regular(8, 1.0, 22.5), WHITE)
     pen.polygon(regular(8, 0.91, 22.5), RED)
-    write(pen, "STOP", height=0.66, width=0.42, weight=0.135, color=WHITE)
+    write(pen, "STOP", height=0.64, width=0.405, weight=0.125, color=WHITE)
 
 
 def _speed_limit(pen: Pen, number: str) -> None:

@@ -1,0 +1,7 @@
+"""Training: ``fit`` with objectives, cached by content, resumable."""
+
+from labkit.training.fit import Recipe, Trained, fit
+from labkit.training.objectives import Natural, Objective, StepState
+from labkit.training.store import load_weights
+
+__all__ = ["Natural", "Objective", "Recipe", "StepState", "Trained", "fit", "load_weights"]
