@@ -14,7 +14,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _PARTS = (
-    "files", "rates", "progress", "device", "seeding", "data", "models", "threats", "training",
+    "files", "tensors", "rates", "progress", "device", "seeding", "data", "models", "threats", "training",
     "attacks", "detectors", "defenses", "evaluation", "reporting", "course",
 )  # fmt: skip
 

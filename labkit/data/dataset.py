@@ -95,4 +95,5 @@ class Dataset:
 
     def __repr__(self) -> str:
         shape = "x".join(str(size) for size in self.train.x.shape[1:])
-        return f"<{self.name}: {len(self.train)} train, {len(self.test)} test, {len(self.classes)} classes, inputs {shape} in {self.bounds}>"
+        counts = f"{len(self.train)} train, {len(self.test)} test, {len(self.classes)} classes"
+        return f"<{self.name}: {counts}, inputs {shape} in {self.bounds}>"

@@ -10,5 +10,9 @@ from labkit.models.networks import (
     preact_resnet18,
     small_convnet,
 )
+from labkit.models.published import WeightsNotFound, published_lenet5
 
-__all__ = ["Normalize", "PreActBlock", "advertorch_lenet5", "linear", "madry_mnist", "mlp", "preact_resnet18", "small_convnet"]
+__all__ = [
+    "Normalize", "PreActBlock", "WeightsNotFound", "advertorch_lenet5", "linear", "madry_mnist", "mlp", "preact_resnet18",
+    "published_lenet5", "small_convnet",
+]  # fmt: skip

@@ -2,6 +2,5 @@
 
 from labkit.training.fit import Recipe, Trained, fit
 from labkit.training.objectives import Natural, Objective, StepState
-from labkit.training.store import load_weights
 
-__all__ = ["Natural", "Objective", "Recipe", "StepState", "Trained", "fit", "load_weights"]
+__all__ = ["Natural", "Objective", "Recipe", "StepState", "Trained", "fit"]
