@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 
 
@@ -20,7 +20,7 @@ def device(override: str | torch.device | None = None) -> torch.device:
 
     Raises ValueError when the device asked for is not on this machine.
     """
-    wanted = override or os.environ.get("LABKIT_DEVICE")
+    wanted = override or os.environ.get("LABKIT_DEVICE") or None
     if wanted is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -46,9 +46,29 @@ def model_device(model: Callable[..., Any], x: torch.Tensor) -> torch.device:
 def describe(chosen: torch.device | None = None) -> str:
     """Return one line about the machine: device, threads, memory, versions."""
     chosen = chosen or device()
-    memory = psutil.virtual_memory().total / 2**30
+    try:
+        import psutil
+    except ImportError:  # a plain run
+        memory = "unknown"
+    else:
+        memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else (platform.processor() or platform.machine())
-    return f"{chosen.type} ({name}), {torch.get_num_threads()} threads, {memory:.0f} GiB memory, torch {torch.__version__}"
+    return f"{chosen.type} ({name}), {torch.get_num_threads()} threads, {memory} memory, torch {torch.__version__}"
+
+
+def _resident_counter() -> Callable[[], int]:
+    """Return a function that says how many bytes of memory this process holds."""
+    try:
+        import psutil
+    except ImportError:  # a plain run: the highest value of the whole process so far is the best there is, and on Windows nothing
+        try:
+            import resource
+        except ImportError:
+            return lambda: 0
+        unit = 1 if sys.platform == "darwin" else 1024
+        return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    process = psutil.Process()
+    return lambda: int(process.memory_info().rss)
 
 
 @dataclass
@@ -67,12 +87,12 @@ def meter(chosen: torch.device | None = None, interval: float = 0.02) -> Iterato
     """
     result = Meter()
     cuda = chosen is not None and chosen.type == "cuda"
-    process, stop = psutil.Process(), threading.Event()
-    peak = [process.memory_info().rss]
+    resident, stop = _resident_counter(), threading.Event()
+    peak = [resident()]
 
     def watch() -> None:
         while not stop.wait(interval):
-            peak[0] = max(peak[0], process.memory_info().rss)
+            peak[0] = max(peak[0], resident())
 
     watcher = threading.Thread(target=watch, daemon=True)
     if cuda:
@@ -92,4 +112,4 @@ def meter(chosen: torch.device | None = None, interval: float = 0.02) -> Iterato
             result.peak_mib = torch.cuda.max_memory_allocated(chosen) / 2**20
         else:
             watcher.join()
-            result.peak_mib = max(peak[0], process.memory_info().rss) / 2**20
+            result.peak_mib = max(peak[0], resident()) / 2**20

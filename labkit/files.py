@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,11 +10,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 
 class ProjectNotFound(RuntimeError):
@@ -79,21 +78,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises OSError with the folder's free space in its text when the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
+        if error.errno == errno.ENOSPC:
             free = shutil.disk_usage(path.parent).free / 1e6
-            raise OSError(28, f"the disk is full ({free:.0f} MB free): could not write {path}; nothing was changed") from error
+            raise OSError(errno.ENOSPC, f"the disk is full ({free:.0f} MB free): could not write {path}; nothing was changed") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -128,9 +129,11 @@ def fingerprint(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if hasattr(part, "detach"):  # a tensor: shape and type count, as well as the numbers
+            import torch
+
             tensor = part.detach().cpu().contiguous()
             digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.numpy().tobytes())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())  # as bytes: NumPy has no bfloat16
         elif isinstance(part, bytes):
             digest.update(part)
         else:
@@ -139,7 +142,15 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def lock(path: Path) -> FileLock:
-    """Return a lock between processes for building ``path``: the first builds, the others wait and then read."""
+def lock(path: Path) -> AbstractContextManager[Any]:
+    """Return a lock between processes for building ``path``: the first builds, the others wait and then read.
+
+    Without the filelock library (a plain run) nothing is locked: two processes may then build the same thing twice, which is slow
+    and harmless, for what is written is written in one step.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        from filelock import FileLock
+    except ImportError:
+        return nullcontext()
     return FileLock(str(path) + ".lock")

@@ -45,6 +45,11 @@ class Rate:
         return self.k / self.n if self.n else math.nan
 
     @property
+    def value(self) -> float:
+        """The fraction."""
+        return float(self)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson interval."""
         return wilson(self.k, self.n)

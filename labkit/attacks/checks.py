@@ -61,7 +61,8 @@ def check_images(x: Tensor, low: float, high: float) -> None:
 def _check_labels(y: Tensor, count: int, name: str) -> None:
     if not isinstance(y, Tensor) or y.dtype != torch.int64:
         kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
-        raise TypeError(f"{name} must be an int64 tensor of class numbers, got {kind}")
+        hint = "; one-hot labels? Use .argmax(1)" if isinstance(y, Tensor) and y.ndim == 2 else ""
+        raise TypeError(f"{name} must be an int64 tensor of class numbers, got {kind}{hint}")
     if y.shape != (count,):
         hint = "; one-hot labels? Use .argmax(1)" if y.ndim == 2 else ""
         raise ValueError(f"{name} must have shape ({count},), one label per input, got {tuple(y.shape)}{hint}")
@@ -73,7 +74,7 @@ def check_logits(logits: Tensor, y: Tensor, targeted: bool) -> None:
     """Raise ValueError unless the model's answer has shape (B, K) with K above every label."""
     if logits.ndim != 2 or len(logits) != len(y):
         raise ValueError(f"the model must return logits of shape ({len(y)}, classes), got {tuple(logits.shape)}")
-    # The labels' range is only looked at where it costs nothing: on a GPU an index out of range raises by itself.
-    if len(y) and y.device.type == "cpu" and int(y.max()) >= logits.shape[1]:
+    # A wrong label must be found here: the loss would say "index out of bounds", and on a GPU it would end the process's device.
+    if len(y) and int(y.max()) >= logits.shape[1]:
         name = "target" if targeted else "y"
         raise ValueError(f"{name} holds class {int(y.max())}, but the model has {logits.shape[1]} classes (0 to {logits.shape[1] - 1})")

@@ -61,7 +61,8 @@ class Search:
         self.backwards = self.forwards.clone()
         self.flags = {"zero_gradient": self.done.clone(), "non_finite": self.done.clone()}
         self.losses: list[Tensor] = []
-        self._tracing, self._clean_known, self._at_clean = trace, False, False
+        self._tracing, self._clean_known, self._at_clean, self._run_begins, self._answers_checked = trace, False, False, True, False
+        self._passes = [0, 0]  # forward and backward passes that all inputs in play made since the counts were last brought up to date
         self._keys: list[int] | None = None
         self._reset()
 
@@ -70,6 +71,7 @@ class Search:
 
     def _reset(self) -> None:
         """Put every input that is not done back into play."""
+        self._count()
         self.index = (~self.done).nonzero().squeeze(1)
         if len(self.index) == len(self._all_x):
             self.x, self.y = self._all_x, self._all_y
@@ -84,11 +86,14 @@ class Search:
         any other spends one forward pass on that question, once.
         """
         first = not self._clean_known
-        if first and (random or not self.leaving):
+        # In low precision the first pass of the run would not do: what was wrong before is a fact about the float32 model.
+        ask = random or not self.leaving or self.precision != "float32"
+        if first and ask:
             self._ask_clean()
-        self._reset()
-        self._at_clean = first and not random and self.leaving
-        self._clean_known = True
+        if not first or bool(self.done.any()):
+            self._reset()
+        self._at_clean = first and not ask
+        self._clean_known = self._run_begins = True
         if not random:
             return self.x.clone()
         if self._keys is None:
@@ -97,12 +102,21 @@ class Search:
 
     def _ask_clean(self) -> None:
         with torch.no_grad():
-            met = self._met(self._all_x, self.judge(self._all_x), self._all_y)
+            logits = self.judge(self._all_x)
+            check_logits(logits, self._all_y, self.goal.targeted)
+            met = self._met(self._all_x, logits, self._all_y)
         self.forwards += 1
         self.already, self.done = met, met.clone()
 
+    def _count(self) -> None:
+        """Write down the passes that the inputs in play have made together: two tensors per run instead of two per step."""
+        forwards, backwards = self._passes
+        if forwards:
+            self.forwards[self.index] += forwards
+            self.backwards[self.index] += backwards
+        self._passes = [0, 0]
+
     def _met(self, x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-        check_logits(logits, y, self.goal.targeted)
         return self.goal.met(x_adv, logits, y) & ~logits.isnan().any(1)
 
     def loss(self, x_adv: Tensor, logits: Tensor) -> Tensor:
@@ -121,19 +135,27 @@ class Search:
         with torch.enable_grad():
             leaf = x_adv.detach().requires_grad_(True)
             logits = self._forward(leaf)
+            if not self._answers_checked:
+                check_logits(logits, self.y, self.goal.targeted)
+                self._answers_checked = True
             value = self.loss(leaf, logits)
-            leave = self._leaving(x_adv, logits.detach(), value.detach()) if self.leaving or self._at_clean else None
-            self.forwards[self.index] += 1
+        if not value.requires_grad:
+            raise ValueError("the loss does not depend on the input through autograd: does the model detach, quantize or run under no_grad?")
+        with torch.no_grad():
+            self._passes[0] += 1
+            leave = self._leaving(x_adv, logits, value) if self.leaving else None
             if self._tracing:
-                self._note(value.detach())
+                self._note(value)
             if leave is not None and bool(leave.all()):
                 return self._drop(leave, x_adv, x_adv, *state)
             (grad,) = torch.autograd.grad(value, leaf, torch.ones_like(value))
-        self.backwards[self.index] += 1
-        if self._at_clean or (not self.losses and not self.flags["zero_gradient"].any()):
-            self._flag_zero(grad)
-        self._at_clean = False
-        return (x_adv, grad, *state) if leave is None else self._drop(leave, x_adv, grad, *state)
+            if leave is not None:
+                x_adv, grad, *state = self._drop(leave, x_adv, grad, *state)  # type: ignore[assignment]
+            self._passes[1] += 1  # not for those who just left: alone, they would have cost no backward pass
+            if self._run_begins:
+                self._flag_start(grad)
+            self._at_clean = self._run_begins = False
+        return x_adv, grad, *state
 
     def _forward(self, leaf: Tensor) -> Tensor:
         if self.precision == "float32":
@@ -144,16 +166,15 @@ class Search:
 
     def _leaving(self, x_adv: Tensor, logits: Tensor, value: Tensor) -> Tensor | None:
         """Return which inputs leave here, or None if all stay; remember what was found."""
-        met, broken = self._met(x_adv, logits, self.y), value.isnan()
-        leave = met | broken
-        if not bool(leave.any()):
+        broken = value.isnan()
+        if not bool((self.goal.met(x_adv, logits, self.y) | broken).any()):  # the usual case, in as few operations as it can
             return None
+        met = self._met(x_adv, logits, self.y)
         if self.precision != "float32" and bool(met.any()):  # found in low precision: only float32 counts
             with torch.no_grad():
                 sure = self._met(x_adv[met], self.judge(x_adv[met]), self.y[met])
             self.forwards[self.index[met]] += 1
             met[met.clone()] = sure
-            leave = met | broken
         found = self.index[met]
         if len(found):
             self.best[found], self.done[found] = self.region.take(met).settle_(x_adv[met]), True
@@ -161,15 +182,18 @@ class Search:
             self.already[found] = True
         lost = self.index[broken & ~met]
         self.flags["non_finite"][lost], self.done[lost] = True, True
-        return leave
+        return met | broken
 
     def _drop(self, leave: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        self._count()
         stay = (~leave).nonzero().squeeze(1)
         self.index, self.x, self.y, self.region = self.index[stay], self.x[stay], self.y[stay], self.region.take(stay)
         return tuple(tensor[stay] for tensor in tensors)
 
-    def _flag_zero(self, grad: Tensor) -> None:
-        self.flags["zero_gradient"][self.index] = grad.flatten(1).abs().amax(1) == 0
+    def _flag_start(self, grad: Tensor) -> None:
+        largest = grad.flatten(1).abs().amax(1)
+        self.flags["zero_gradient"][self.index] |= largest == 0
+        self.flags["non_finite"][self.index] |= ~largest.isfinite()
 
     def _note(self, value: Tensor) -> None:
         row = torch.full((len(self._all_x),), torch.nan, dtype=value.dtype, device=value.device)
@@ -186,7 +210,7 @@ class Search:
             return
         with torch.no_grad():
             met = self._met(x_adv, self.judge(x_adv), self.y)
-        self.forwards[self.index] += 1
+        self._passes[0] += 1
         self.best[self.index] = x_adv
         self.done[self.index[met]] = True
 
@@ -225,6 +249,8 @@ def attack(body: Callable[Concatenate[Search, P], None]) -> AttackFunction:
         wanted: Goal = goal or (Targeted() if target is not None else Untargeted())
         judge = original(victim if victim is not None else model)
         caller, device = x.device, model_device(model, x)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         size = batch_size or (128 if device.type == "cpu" else 1024)
         begin, parts = time.perf_counter(), []
         with held_still(model, judge), torch.no_grad():
@@ -246,9 +272,12 @@ def attack(body: Callable[Concatenate[Search, P], None]) -> AttackFunction:
 def _verified(search: Search, labels: Tensor) -> AttackResult:
     """Judge what was found by one fresh forward pass of the model that counts, in full precision."""
     x, x_adv = search._all_x, search.best
+    search._count()
     if len(x):
         logits = search.judge(x_adv)
+        check_logits(logits, search._all_y, search.goal.targeted)
         search.forwards += 1
+        search.flags["non_finite"] |= logits.isnan().any(1)
         success = search._met(x_adv, logits, search._all_y) | search.already
         prediction = logits.argmax(1)
     else:

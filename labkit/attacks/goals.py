@@ -19,7 +19,7 @@ class Goal(ABC):
 
     @abstractmethod
     def met(self, x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-        """Return (B,) bool. ``y``: the true labels, or the wanted ones for a targeted goal. Never true where a logit is not finite."""
+        """Return (B,) bool. ``y``: the true labels, or the wanted ones for a targeted goal. (A sample with a nan logit never counts as met: the engine sees to it.)"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Confident(Goal):
 
     def met(self, x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
         """Return where some other logit leads the true one's by ``kappa`` or more."""
-        return margin(logits, y) >= self.kappa
+        return (logits.argmax(1) != y) & (margin(logits, y) >= self.kappa)  # at kappa = 0 a tie may still be the true answer
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,15 @@ def maximize(
 ) -> Tensor:  # fmt: skip
     """Return points (B, ...) of the threat around ``x`` where ``loss`` is high: exactly ``steps`` steps of PGD for every sample.
 
-    ``mode``: whether dropout and batch normalization run in evaluation or in training mode inside the loop; in training mode each
-    of the ``steps`` forward passes also updates BatchNorm's running statistics. Parameters get no gradient. ``precision``:
-    "bfloat16" runs the model under autocast. ``start``: begin there instead (projected). Madry et al. 2018, arXiv 1706.06083, section 2.1.
+    ``mode``: "eval" runs dropout and batch normalization in evaluation mode inside the loop; "train" leaves the modules as they are,
+    and where they are in training mode each of the ``steps`` forward passes also updates BatchNorm's running statistics. Parameters get
+    no gradient. ``precision``: "bfloat16" runs the model under autocast. ``start``: begin there instead (projected). Raises ValueError for
+    another mode or precision. Madry et al. 2018, arXiv 1706.06083, section 2.1.
     """
+    if mode not in ("eval", "train"):
+        raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
     climb = _as_function(loss)
     size = threat.default_step(steps, x.shape) if step_size is None else step_size
     modules = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) and mode == "eval" else []

@@ -56,7 +56,7 @@ class AttackResult:
     def median_distance(self) -> float:
         """The median distance of the inputs that the attack turned; nan if there are none."""
         turned = self.distance[self.success & ~self.already]
-        return float(turned.median()) if len(turned) else float("nan")
+        return float(turned.quantile(0.5)) if len(turned) else float("nan")  # median() takes the lower of two middle values
 
     def best_of(self, other: AttackResult) -> AttackResult:
         """Return, per input, the better of two results: success first, then the smaller distance. Costs add up.
@@ -90,10 +90,24 @@ class AttackResult:
             if isinstance(value, Tensor):
                 joined[part_field.name] = torch.cat([getattr(part, part_field.name) for part in parts])
         joined["flags"] = {name: torch.cat([part.flags[name] for part in parts]) for name in first.flags}
-        joined["trace"] = {name: torch.cat([part.trace[name] for part in parts], 1) for name in first.trace}
+        joined["trace"] = {name: _side_by_side([(part.trace.get(name), len(part)) for part in parts])
+                           for name in sorted({name for part in parts for name in part.trace})}  # fmt: skip
         return AttackResult(**joined)
 
     def __str__(self) -> str:
         name = self.meta.get("attack", "attack")
         line = f"{name} under {self.threat}: success {self.success_rate}"
         return line if self.meta.get("targeted") else f"{line}; robust accuracy {self.robust_accuracy}"
+
+
+def _side_by_side(rows: list[tuple[Tensor | None, int]]) -> Tensor:
+    """Join traces (S, B) of batches that took different numbers of steps: nan where a batch had already ended."""
+    known = next(row for row, _ in rows if row is not None)
+    steps = max(len(row) for row, _ in rows if row is not None)
+    joined = known.new_full((steps, sum(count for _, count in rows)), torch.nan)
+    column = 0
+    for row, count in rows:
+        if row is not None:
+            joined[: len(row), column : column + count] = row
+        column += count
+    return joined

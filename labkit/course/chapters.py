@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def all_chapters(root: Path | None = None) -> list[Chapter]:
         if (match := _FILE.fullmatch(path.name))
     ]
     found.sort()
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in itertools.pairwise(found):
         if one.number == other.number:
             raise CourseError(f"chapters {one.part}/{one.name} and {other.part}/{other.name} share the number {one.number}")
     return found

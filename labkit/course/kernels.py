@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -47,7 +48,8 @@ def kernel_manager(environment: dict[str, str], folder: Path, started: Callable[
     class OwnKernel(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=40"]
+            command.append("--HistoryManager.enabled=False")
             return KernelSpec(argv=command, display_name="Python 3", language="python")
 
         async def _async_pre_start_kernel(self, **options: Any) -> Any:
@@ -113,10 +115,8 @@ def _resident(process: psutil.Process) -> int:
 
 
 def _kill(process: psutil.Process) -> None:
-    try:
+    with contextlib.suppress(psutil.Error):  # it may have ended by itself
         process.kill()
-    except psutil.Error:
-        pass
 
 
 def identity() -> tuple[int, float]:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from labkit.course import percent
 
@@ -42,11 +43,11 @@ def _header(header: str) -> Iterator[tuple[int, str]]:
     import yaml
 
     try:
-        values = yaml.safe_load(header) or {}
+        values: dict[str, Any] = yaml.safe_load(header) or {}
     except yaml.YAMLError as error:
         yield 1, f"the header is not YAML ({error})"
         return
-    values = values.get("jupyter", values)
+    values = values.get("jupyter") or values
     kernelspec = values.get("kernelspec") or {}
     missing = [key for key in ("display_name", "language", "name") if not kernelspec.get(key)]
     if missing:
@@ -102,8 +103,10 @@ def _code(cells: list[percent.Cell]) -> Iterator[tuple[int, str]]:
             line = cell.line + getattr(node, "lineno", 1)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"cuda(:\d+)?", node.value):
                 yield line, 'a literal "cuda"; write lab.device, which is chosen once'
-            elif isinstance(node, ast.Attribute) and node.attr == "cuda" or isinstance(node, ast.Name) and node.id == "get_ipython":
-                yield line, "a call that needs CUDA or IPython; chapters run without either"
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda":
+                yield line, "a call of .cuda(); write .to(lab.device)"
+            elif isinstance(node, ast.Name) and node.id == "get_ipython":
+                yield line, "get_ipython() is not there in a plain run; chapters do without it"
 
 
 def _numbers(cells: list[percent.Cell]) -> Iterator[tuple[int, str]]:

@@ -64,7 +64,7 @@ def parse(text: str, name: str = "source") -> Source:
             current = (match.group("kind") or "code", _tags(match.group("options"), name, number), number)
             body = []
         elif _LOOKS_LIKE_MARKER.match(line):
-            raise PercentError(f"{name}, line {number}: {line.strip()!r} is no cell marker; write '# %%' or '# %% [markdown]', and no magics")
+            raise PercentError(f"{name}, line {number}: {line.strip()!r} is no cell marker: '# %%' and '# %% [markdown]' are; no magics")
         elif current is None and line.strip():
             raise PercentError(f"{name}, line {number}: text before the first '# %%'")
         else:

@@ -48,8 +48,9 @@ def run_one(
     command += ["--profile", profile, "--seed", str(seed)] + (["--events", str(events.resolve())] if events else [])
     with open(out / "log.txt", "wb") as log:
         done = subprocess.run(
-            command, stdout=log, stderr=subprocess.STDOUT, env=_environment(out, root, threads), cwd=path.parent, timeout=timeout, check=False
-        )
+            command, stdout=log, stderr=subprocess.STDOUT, env=_environment(out, root, threads), cwd=path.parent,
+            timeout=timeout, check=False,
+        )  # fmt: skip
     context, found = results.from_lines(raw)
     if summary.exists():
         record: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
@@ -86,9 +87,10 @@ def _inside(path: Path, profile: str, seed: int, out: Path, events: Path | None)
         for cell_number, cell in enumerate(cells, 1):
             if cell.kind != "code":
                 continue
-            event = {"type": "cell", "chapter": path.stem, "cell": cell_number, "cells": len(cells), "time": time.time()}
-            for file in filter(None, (os.environ.get("LABKIT_RESULTS"), events)):
-                results.append_line(file, event)
+            event: dict[str, Any] = {"type": "cell", "chapter": path.stem, "cell": cell_number, "cells": len(cells), "time": time.time()}
+            for file in (os.environ.get("LABKIT_RESULTS"), events):
+                if file:
+                    results.append_line(file, event)
             start = time.perf_counter()
             _run_cell(cell, path, module.__dict__)
             if "parameters" in cell.tags:
@@ -131,15 +133,15 @@ def _save_figures(out: Path, name: str, cell: int) -> None:
 
 def _peak_mib() -> float | None:
     """Return the highest memory of this process in MiB: resident, or on the GPU where one was used."""
-    torch = sys.modules.get("torch")
+    torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return round(torch.cuda.max_memory_allocated() / 2**20)
+        return float(round(torch.cuda.max_memory_allocated() / 2**20))
     try:
         import resource
     except ImportError:  # Windows
         return None
     unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+    return float(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20))
 
 
 def _error(kind: str, message: str, text: str, cell: int | None, source: percent.Cell | None = None) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def seeded(build: Callable[P, M]) -> Callable[P, M]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> M:
         seed = kwargs.pop("seed", 0)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))  # type: ignore[call-overload]  # inside the fork: the user's state comes back
+            # The CPU's generator only: torch.manual_seed would seed every GPU as well, which the fork does not give back.
+            torch.default_generator.manual_seed(int(seed))  # type: ignore[call-overload]
             return build(*args, **kwargs)
 
     return wrapper

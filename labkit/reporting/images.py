@@ -1,4 +1,4 @@
-"""Pictures of inputs: rows of images, and the course's standard figure of an attack."""
+"""Pictures of inputs: images side by side, pixels as squares."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from labkit.reporting.formatting import number, percent
-from labkit.reporting.looks import ATTACKED, CLEAN
+from labkit.reporting.looks import ATTACKED
 from labkit.reporting.showing import show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Pixels = npt.NDArray[np.float64]
-_FACTORS = tuple(step * 10**power for power in range(5) for step in (1, 2, 5))
 
 
 def image_row(
@@ -29,114 +27,51 @@ def image_row(
     ``images``: (B, C, H, W) or (B, H, W), values in [0, 1], one or three channels. ``titles``: one per image; titles of
     ``wrong`` images are vermillion and carry a cross. ``size``: inches per image. Raises ValueError for other shapes or values.
     """
-    pixels = [_pixels(image) for image in images]
-    if not pixels:
+    drawn = [pixels(image) for image in images]
+    if not drawn:
         raise ValueError("no images to show")
-    names = [""] * len(pixels) if titles is None else [str(title) for title in titles]
-    if len(names) != len(pixels):
-        raise ValueError(f"{len(pixels)} images, but {len(names)} titles")
-    columns = min(per_row, len(pixels))
-    rows = -(-len(pixels) // columns)
+    names = [""] * len(drawn) if titles is None else [str(title) for title in titles]
+    if len(names) != len(drawn):
+        raise ValueError(f"{len(drawn)} images, but {len(names)} titles")
+    columns = min(per_row, len(drawn))
+    rows = -(-len(drawn) // columns)
     inches = size or min(1.9, 7.2 / columns)
     lines = max((name.count("\n") + 1 for name in names if name), default=0)
-    fig = Figure(figsize=(inches * columns, rows * (inches + 0.2 * lines)), layout="constrained")
+    fig = Figure(figsize=(inches * columns, rows * (inches + 0.22 * lines) + 0.06), layout="constrained")
     grid = fig.subplots(rows, columns, squeeze=False)
-    flags = [False] * len(pixels) if wrong is None else [bool(flag) for flag in wrong]
+    flags = [False] * len(drawn) if wrong is None else [bool(flag) for flag in wrong]
     for axes in grid.flat:
-        _bare(axes)
+        bare(axes)
         axes.set_visible(False)
-    for axes, image, name, flag in zip(grid.flat, pixels, names, flags, strict=False):
+    for axes, image, name, flag in zip(grid.flat, drawn, names, flags, strict=False):
         axes.set_visible(True)
-        _draw(axes, image)
+        draw(axes, image)
         axes.set_title(f"\u2717 {name}" if flag else name, fontsize=9.5, loc="center", pad=4,
                        color=ATTACKED if flag else "#333333", fontweight="bold" if flag else "normal")  # fmt: skip
     spoken = ", ".join(name.replace("\n", " ") for name in names if name)
-    show(fig, alt=alt or f"{len(pixels)} images" + (f": {spoken}." if spoken else "."))
+    show(fig, alt=alt or f"{len(drawn)} images" + (f": {spoken}." if spoken else "."))
 
 
-def attack_figure(
-    x: Any, x_adv: Any, *, model: Any = None, probabilities: tuple[Any, Any] | None = None, classes: Sequence[str] | None = None,
-    y: Any = None, top: int = 3, amplify: int | None = None, alt: str = "",
-) -> None:  # fmt: skip
-    """Show, per input: the image, the adversarial image, the change amplified (the factor is stated), and the top answers.
-
-    ``x``, ``x_adv``: (B, C, H, W) in [0, 1], a few images (at most 6). Answers come from ``model`` (logits; called in evaluation mode)
-    or from ``probabilities``, (before, after), each (B, K). ``y``: true labels; an answer that differs is vermillion with a cross.
-    ``amplify``: the factor, else the largest of 1, 2, 5, 10, ... that keeps the change inside the gray scale.
-    """
-    before, after = [_pixels(image) for image in x], [_pixels(image) for image in x_adv]
-    if len(before) != len(after) or not 1 <= len(before) <= 6:
-        raise ValueError(f"{len(before)} images and {len(after)} adversarial ones; show 1 to 6 pairs, for example x[:3], x_adv[:3]")
-    if probabilities is None and model is not None:
-        probabilities = (_softmax(model, x), _softmax(model, x_adv))
-    chances = None if probabilities is None else tuple(np.asarray(_array(p), dtype=float) for p in probabilities)
-    labels = None if y is None else [int(label) for label in _array(y)]
-    changes = [b - a for a, b in zip(before, after, strict=True)]
-    factor = amplify or _factor(max(float(np.abs(change).max()) for change in changes))
-    answers = chances is not None
-    fig = Figure(figsize=(7.6, 2.02 * len(before) + 0.35), layout="constrained")
-    ratios = [1, 1, 1, 1.15] if answers else [1, 1, 1]
-    grid = fig.subplots(len(before), len(ratios), squeeze=False, gridspec_kw={"width_ratios": ratios})
-    spoken = []
-    for i, row in enumerate(grid):
-        for axes in row[:3]:
-            _bare(axes)
-        _draw(row[0], before[i])
-        _draw(row[1], after[i])
-        _draw_change(row[2], changes[i], factor)
-        _title(row[0], *_answer(chances, 0, i, labels, classes), prefix="image" if i == 0 else "")
-        _title(row[1], *_answer(chances, 1, i, labels, classes), prefix="attacked" if i == 0 else "")
-        _title(row[2], f"largest {_size(changes[i])}", False, prefix=f"change \u00d7 {factor}" if i == 0 else "")
-        spoken.append(f"{_answer(chances, 0, i, labels, classes)[0]} becomes {_answer(chances, 1, i, labels, classes)[0]}")
-        if chances is not None:
-            _draw_answers(row[3], chances[0][i], chances[1][i], classes, top, first=i == 0)
-    default = (
-        f"{len(before)} rows: image, attacked image, their difference amplified {factor} times (largest change {_size(np.stack(changes))})"
-        + (f", and the model's top answers before and after. {'; '.join(spoken)}." if answers else ".")
-    )
-    show(fig, alt=alt or default, data=_answer_table(chances, classes, top) if chances is not None else None)
+def array(values: Any) -> Any:
+    """Return a NumPy array (float64) from a tensor or anything array-like."""
+    return values.detach().cpu().double().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
-def _array(values: Any) -> Any:
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-
-
-def _pixels(image: Any) -> Pixels:
+def pixels(image: Any) -> Pixels:
     """Return (H, W, 1 or 3) from (C, H, W) or (H, W), checked."""
-    array = np.asarray(_array(image), dtype=float)
-    array = array[None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[0] not in (1, 3):
-        raise ValueError(f"an image of shape {array.shape} is neither (C, H, W) with one or three channels nor (H, W)")
-    if array.min() < -1e-6 or array.max() > 1 + 1e-6:
-        raise ValueError(f"pixel values from {array.min():.3g} to {array.max():.3g}: expected [0, 1] (divide by 255, or undo the normalization?)")
-    return array.transpose(1, 2, 0)
+    values = np.asarray(array(image), dtype=float)
+    values = values[None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[0] not in (1, 3):
+        raise ValueError(f"an image of shape {values.shape} is neither (C, H, W) with one or three channels nor (H, W)")
+    if values.min() < -1e-6 or values.max() > 1 + 1e-6:
+        raise ValueError(
+            f"pixel values from {values.min():.3g} to {values.max():.3g}, expected [0, 1]: divide by 255, or undo a normalization?"
+        )
+    return values.transpose(1, 2, 0)
 
 
-def _softmax(model: Any, x: Any) -> Any:
-    import torch
-
-    training = getattr(model, "training", False)
-    if training:
-        model.eval()
-    try:
-        with torch.no_grad():
-            return torch.softmax(model(x), dim=-1)
-    finally:
-        if training:
-            model.train()
-
-
-def _factor(largest: float) -> int:
-    return max((factor for factor in _FACTORS if factor * largest <= 0.5 + 1e-6), default=1)
-
-
-def _size(change: Pixels) -> str:
-    largest = float(np.abs(change).max())
-    steps = 255 * largest
-    return f"{steps:.0f}/255" if abs(steps - round(steps)) < 0.02 and steps < 64 else number(round(largest, 4))
-
-
-def _bare(axes: Axes) -> None:
+def bare(axes: Axes) -> None:
+    """Leave axes without ticks and grid, in a thin gray frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -146,57 +81,7 @@ def _bare(axes: Axes) -> None:
         spine.set_linewidth(0.6)
 
 
-def _draw(axes: Axes, image: Pixels) -> None:
-    axes.imshow(np.clip(image.squeeze(-1) if image.shape[-1] == 1 else image, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-
-
-def _draw_change(axes: Axes, change: Pixels, factor: int) -> None:
-    if change.shape[-1] == 1:  # one channel: red is brighter, blue is darker, white is unchanged
-        axes.imshow(change.squeeze(-1) * factor, cmap="RdBu_r", vmin=-0.5, vmax=0.5, interpolation="nearest")
-    else:
-        axes.imshow(np.clip(0.5 + factor * change, 0, 1), interpolation="nearest")
-
-
-def _name(k: int, classes: Sequence[str] | None) -> str:
-    return str(classes[k]) if classes is not None else f"class {k}"
-
-
-def _answer(chances: Any, side: int, i: int, labels: list[int] | None, classes: Sequence[str] | None) -> tuple[str, bool]:
-    if chances is None:
-        return "", False
-    k = int(chances[side][i].argmax())
-    return f"{_name(k, classes)} {percent(chances[side][i][k], 100)}", labels is not None and k != labels[i]
-
-
-def _title(axes: Axes, text: str, wrong: bool, *, prefix: str) -> None:
-    axes.set_xlabel(f"\u2717 {text}" if wrong else text, fontsize=9.5, labelpad=4, color=ATTACKED if wrong else "#333333",
-                    fontweight="bold" if wrong else "normal")  # fmt: skip
-    if prefix:
-        axes.set_title(prefix, fontsize=10.5, loc="center", pad=5)
-
-
-def _leading(first: Pixels, second: Pixels, top: int) -> list[int]:
-    """Return the classes among the ``top`` of either, the strongest of the clean image first."""
-    chosen = {int(k) for p in (first, second) for k in np.argsort(-p)[:top]}
-    strongest = sorted(chosen, key=lambda k: -max(first[k], second[k]))[: top + 1]
-    return sorted(strongest, key=lambda k: -first[k])
-
-
-def _draw_answers(axes: Axes, first: Pixels, second: Pixels, classes: Sequence[str] | None, top: int, *, first_row: bool = False, **_: Any) -> None:
-    leading = _leading(first, second, top)
-    places = np.arange(len(leading))[::-1]
-    axes.barh(places + 0.2, [first[k] for k in leading], height=0.36, color=CLEAN, label="image")
-    axes.barh(places - 0.2, [second[k] for k in leading], height=0.36, color=ATTACKED, label="attacked", hatch="////", edgecolor="white")
-    axes.set_yticks(places, [_name(k, classes) for k in leading], fontsize=9)
-    axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.5, 1], ["0", "50", "100%"], fontsize=8.5)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-
-
-def _answer_table(chances: Any, classes: Sequence[str] | None, top: int) -> list[dict[str, str]]:
-    return [
-        {"row": str(i + 1), "class": _name(k, classes), "image": percent(first[k]), "attacked": percent(second[k])}
-        for i, (first, second) in enumerate(zip(*chances, strict=True))
-        for k in _leading(first, second, top)
-    ]
+def draw(axes: Axes, image: Pixels) -> None:
+    """Draw pixels (H, W, 1 or 3) on the fixed scale [0, 1]."""
+    shown = np.clip(image.squeeze(-1) if image.shape[-1] == 1 else image, 0, 1)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

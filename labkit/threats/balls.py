@@ -24,7 +24,7 @@ class Ball(Threat):
     """A norm ball of radius ``eps`` intersected with the box [``low``, ``high``].
 
     ``mask``: broadcastable to one input; 1 where the attacker may change it, 0 where not.
-    Raises ValueError for a negative or non-finite radius (leave it out for "no budget") and for an empty box.
+    Raises ValueError for a radius that is negative or nan (leave it out for "no budget") and for an empty box.
     """
 
     eps: float = math.inf
@@ -120,7 +120,7 @@ class Region:
         """Move ``x_adv`` by ``size`` along the steepest ascent direction of the norm and project; both tensors are reused."""
         ball = self.ball
         if isinstance(ball, Linf):
-            grad = grad.nan_to_num_(nan=0.0).sign_()
+            grad = grad.sign_()  # the sign of nan is 0: such a feature stays
             x_adv = x_adv.addcmul_(grad, size) if isinstance(size, Tensor) else x_adv.add_(grad, alpha=size)
             return torch.clamp(x_adv, self.lower, self.upper, out=x_adv)
         flat = grad.nan_to_num_(nan=0.0).flatten(1)
@@ -144,12 +144,13 @@ class Region:
         ball, x = self.ball, self.x
         if math.isinf(ball.eps) or isinstance(ball, Linf | L0):
             return x_adv
-        for attempt in range(1, 60):
+        ulp = torch.finfo(x.dtype).eps
+        for attempt in range(30):
             distance = ball.distance(x_adv, x)
             outside = distance > ball.eps
             if not outside.any():
                 break
-            factor = (ball.eps / distance[outside]) * (1 - 1e-7 * 2.0 ** (attempt - 1) if attempt < 24 else 0.0)
+            factor = (ball.eps / distance[outside]) * max(0.0, 1 - ulp * 4.0**attempt)  # the last attempts go back to x itself
             factor = factor.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
             x_adv[outside] = (x[outside] + (x_adv[outside] - x[outside]) * factor).clamp(ball.low, ball.high)
         return x_adv
@@ -277,15 +278,17 @@ class L0(Ball):
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Return how many pixels (or features) of each input changed at all, (B,) float64."""
-        changed = (x_adv != x).flatten(1).reshape(len(x), self._group(x.shape), -1)
-        return changed.any(1).sum(1).double()
+        group = self._group(x.shape)
+        changed = (x_adv != x).flatten(1)
+        return changed.reshape(len(x), group, changed.shape[1] // group).any(1).sum(1).double()
 
     def _project(self, delta: Tensor, lower: Tensor, upper: Tensor, shape: torch.Size) -> Tensor:
         return project_l0(delta, lower, upper, int(self.eps), self._group(shape))
 
     def _direction(self, grad: Tensor, free: Tensor | None, shape: torch.Size) -> Tensor:
         grad = _masked(grad, free)
-        return grad / grad.abs().sum(1, keepdim=True).clamp_min(1e-30)
+        length = grad.abs().sum(1, keepdim=True)
+        return grad / torch.where(length > 0, length, 1)
 
     def _noise(self, keys: list[int], shape: torch.Size, stream: str | int) -> Tensor:
         values = uniform_for(keys, tuple(shape[1:]), "l0", stream).flatten(1) * 2 - 1

@@ -14,7 +14,7 @@ from torch import Tensor
 def project_l2(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
     """Scale changes longer than ``eps`` back to the sphere, leave shorter ones, then clip to the box."""
     norm = torch.linalg.vector_norm(delta, dim=1, keepdim=True)
-    shorter: Tensor = delta * (eps / norm.clamp_min(max(eps, 1e-45)))
+    shorter: Tensor = delta * (eps / norm.clamp_min(eps or 1.0))
     return shorter.clamp(lower, upper)
 
 
@@ -48,7 +48,7 @@ def project_l0(delta: Tensor, lower: Tensor, upper: Tensor, count: int, group: i
     """
     clipped = delta.clamp(lower, upper)
     gain = delta.square() - (delta - clipped).square()
-    gain = gain.reshape(len(delta), group, -1).sum(1)
+    gain = gain.reshape(len(delta), group, delta.shape[1] // group).sum(1)
     if count >= gain.shape[1]:
         return clipped
     keep = torch.zeros_like(gain).scatter_(1, gain.topk(count, dim=1).indices, 1.0) if count else torch.zeros_like(gain)

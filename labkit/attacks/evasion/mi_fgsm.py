@@ -24,7 +24,8 @@ def mi_fgsm(search: Search, *, steps: int = 10, step_size: float | None = None, 
         x_adv, grad, velocity = search.gradient(x_adv, velocity)
         if not len(search):
             return
-        size = grad.nan_to_num(nan=0.0).flatten(1).abs().mean(1).clamp_min(1e-30).view(-1, *[1] * (grad.ndim - 1))
-        velocity = decay * velocity + grad.nan_to_num(nan=0.0) / size
+        grad = grad.nan_to_num(nan=0.0)
+        size = grad.flatten(1).abs().mean(1).view(-1, *[1] * (grad.ndim - 1))
+        velocity = decay * velocity + grad / torch.where(size > 0, size, 1)
         x_adv = search.region.step_(x_adv, velocity.clone(), step_size)
     search.finish(x_adv)

@@ -36,7 +36,7 @@ def pgd(search: Search, *, steps: int = 40, step_size: float | None = None, rest
 @attack
 def bim(search: Search, *, steps: int = 10, step_size: float | None = None) -> None:
     """Basic iterative method: PGD from the clean input with steps of ``eps / steps``. Kurakin et al. 2017, arXiv 1607.02533."""
-    per_step = search.threat.eps / steps if search.threat.norm != "l0" else None
+    per_step = search.threat.eps / steps if search.threat.norm != "l0" and steps > 0 else None
     _climb(search, steps, per_step if step_size is None else step_size, restarts=1, random_start=False)
 
 

@@ -45,16 +45,25 @@ def _examine_linf(answer: object) -> None:
     x_adv = x + change
     distance = call(answer, x_adv, x, names="x_adv x")
     if isinstance(distance, (float, int)) or (isinstance(distance, torch.Tensor) and distance.ndim == 0):
-        raise NotYet("One number came back for the whole batch. Every image has a distance of its own: flatten all but the first dimension.")
+        raise NotYet(
+            "One number came back for the whole batch. Every image has a distance of its own: flatten all but the first dimension."
+        )
     if isinstance(distance, torch.Tensor) and distance.shape == (4, 5, 5):
-        raise NotYet("Only the channels were compared: rows and columns are still there. `flatten(1)` puts all values of an image in a row.")
+        raise NotYet(
+            "Only the channels were compared: rows and columns are still there. `flatten(1)` puts all values of an image in a row."
+        )
     distance = tensor(distance, (4,), "The distance")
     difference = (x_adv - x).flatten(1)
     if close(distance, difference.abs().mean(1)):
         raise NotYet("This is the *average* change. The Linf distance asks for the largest one: a single altered pixel must count in full.")
     if close(distance, difference.amax(1)):
-        raise NotYet("Image 1 was darkened by 0.20, yet you report 0.05: a change downwards counts as much as one upwards. Take `.abs()` first.")
-    expect(not close(distance, difference.norm(dim=1)), "This is the L2 distance, the root of the summed squares. Linf takes the largest value.")
+        raise NotYet(
+            "Image 1 was darkened by 0.20, yet you report 0.05: a change downwards counts as much as one upwards. Take `.abs()` first."
+        )
+    expect(
+        not close(distance, difference.norm(dim=1)),
+        "This is the L2 distance, the root of the summed squares. Linf takes the largest value.",
+    )
     for i, (found, wanted) in enumerate(zip(distance.tolist(), difference.abs().amax(1).tolist(), strict=True)):
         expect(abs(found - wanted) < 1e-5, f"Image {i}: you report {found:.3f}, and its largest change is {wanted:.3f}.")
 
@@ -91,35 +100,28 @@ def _robust_after_attack_only(predicted_clean: torch.Tensor, predicted_adv: torc
 
 
 def _examine_robust(answer: object) -> None:
-    # Ten images: 8 right at first (3 of them survive), 2 wrong at first (one stays as it was, one becomes right by accident).
-    y = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-    clean = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 1, 1])
-    attacked = torch.tensor([0, 1, 2, 9, 9, 9, 9, 9, 1, 9])
+    # Twelve images. Right at first: 8, of which 3 survive. Wrong at first: 4, of which 2 stay as they were, 1 becomes another
+    # error, 1 becomes right by accident. Every known mistake gives another number.
+    y = torch.arange(12)
+    clean = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 50, 50, 50, 50])
+    attacked = torch.tensor([0, 1, 2, 60, 60, 60, 60, 60, 50, 50, 60, 11])
     value = number(call(answer, clean, attacked, y, names="predicted_clean predicted_adv y"), "Robust accuracy")
     known = {
-        3 / 8: "You divided by the 8 images that were right at first. That is the attack's failure rate; robust accuracy divides by "
-        "*all* 10, so that a model gains nothing by being wrong from the start.",
-        5 / 10: "An image that was misclassified before the attack counts as robust in your result. The attacker had nothing left to do there: it is an error.",
-        4 / 10: "One image is wrong as it is and becomes right under attack by accident. The attacker would simply leave it alone, so it counts as "
-        "wrong: both predictions have to be right.",
-    }  # fmt: skip
-    unchanged = (clean == attacked).float().mean().item()  # 3 survivors and 1 error that stayed: 0.4 too, told apart below
-    expect(abs(unchanged - 0.4) < 1e-6, "internal: the example was changed")
+        3 / 8: "You divided by the 8 images that were right at first. Robust accuracy divides by *all* 12: otherwise a model would gain "
+        "by being wrong from the start.",
+        7 / 12: "An image that was misclassified before the attack counts as robust in your result. The attacker had nothing left to do "
+        "there: it is an error.",
+        5 / 12: "You count predictions that *did not change*. Two equal predictions can both be wrong: compare each with `y`.",
+        4 / 12: "One image is wrong as it is and becomes right under attack by accident. The attacker would simply leave it alone, so it "
+        "is an error: both predictions have to be right.",
+        3.0: "You returned how many images survive. Divide by the number of images.",
+    }
     for wrong, message in known.items():
-        if abs(value - wrong) < 1e-6:
-            if wrong == 4 / 10 and _counts_unchanged(answer):
-                raise NotYet("You count predictions that *did not change*. Two equal predictions can both be wrong: compare each with `y`.")
-            raise NotYet(message)
-    expect(abs(value - 30) > 1e-6, "You returned a percentage. Return the share itself, between 0 and 1.")
-    expect(abs(value - 3 / 10) < 1e-6, f"Of the ten images three are right before and after the attack: 0.3. You return {value:.3f}.")
+        expect(abs(value - wrong) > 1e-6, message)
+    expect(abs(value - 25) > 1e-6, "You returned a percentage. Return the share itself, between 0 and 1.")
+    expect(abs(value - 3 / 12) < 1e-6, f"Of the twelve images, three are right before and after the attack: 0.25. You return {value:.3f}.")
     none = number(call(answer, torch.tensor([1, 1]), torch.tensor([0, 0]), torch.tensor([0, 0])), "Robust accuracy")
     expect(none == 0, f"A model that gets nothing right without an attack has robust accuracy 0; you return {none}.")
-
-
-def _counts_unchanged(answer: object) -> bool:
-    """Whether an image that is wrong twice in the same way counts as robust."""
-    wrong = torch.tensor([1, 1])
-    return number(call(answer, wrong, wrong, torch.tensor([0, 0])), "Robust accuracy") > 0
 
 
 EXERCISES = (
@@ -161,7 +163,8 @@ EXERCISES = (
         solution=_robust_solved,
         examine=_examine_robust,
         hints=(
-            "Write down the four cases for one image: right or wrong before, right or wrong after. Which of them are a success of the model?",
+            "Write down the four cases for one image: right or wrong before, right or wrong after. Which of them are a success of "
+            "the model?",
             "Only right-right counts. The denominator is the number of images, whatever was predicted.",
             "`(a == y) & (b == y)` is a mask of shape (B,); `mask.float().mean()` is its share.",
         ),

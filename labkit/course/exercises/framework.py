@@ -6,6 +6,7 @@ with the same parts: ``get("10.1").check(function)`` needs neither a notebook no
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -90,11 +91,17 @@ class Exercise:
         return self.source(self.solution)
 
     def source(self, code: Code) -> str:
-        """Return ``code`` as text, with the name that the learner uses."""
+        """Return ``code`` as a learner reads it: under the answer's name, and without what only type checkers read."""
         if isinstance(code, str):
             return textwrap.dedent(code).strip()
         text = textwrap.dedent(inspect.getsource(code)).strip()
-        return re.sub(rf"^def {re.escape(code.__name__)}\(", f"def {self.name}(", text, count=1)
+        (function,) = ast.parse(text).body
+        assert isinstance(function, ast.FunctionDef), f"{code} is not written with def"
+        signature = function.args
+        for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs):
+            argument.annotation = None
+        body = [re.sub(r"  # type: ignore\[.*\]", "", line) for line in text.splitlines()[function.body[0].lineno - 1 :]]
+        return "\n".join([f"def {self.name}({ast.unparse(signature)}):", *body])
 
     def answer(self, code: Code) -> Any:
         """Return what the learner would pass to ``check`` had they written ``code``."""

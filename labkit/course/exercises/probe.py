@@ -55,7 +55,9 @@ def _state(argument: Any) -> Any:
 def _compare(label: str, argument: Any, state: Any) -> None:
     if isinstance(argument, Tensor):
         unchanged = argument.shape == state.shape and torch.equal(argument.detach(), state)
-        expect(unchanged, f"Your function changed the values of `{label}` in place: the caller still needs them. Work on `{label}.clone()`.")
+        expect(
+            unchanged, f"Your function changed the values of `{label}` in place: the caller still needs them. Work on `{label}.clone()`."
+        )
         expect(
             not argument.requires_grad and argument.grad is None,
             f"After the call, `{label}` still tracks gradients: `requires_grad` was set on the caller's own tensor. "
@@ -75,7 +77,8 @@ def _compare(label: str, argument: Any, state: Any) -> None:
 
 def tensor(result: Any, shape: tuple[int, ...], what: str) -> Tensor:
     """Return ``result`` if it is a finite floating tensor of this shape; otherwise raise NotYet naming what was seen."""
-    expect(isinstance(result, Tensor), f"{what} should be a tensor of shape {shape}, not of type `{type(result).__name__}`.")
+    if not isinstance(result, Tensor):
+        raise NotYet(f"{what} should be a tensor of shape {shape}, not of type `{type(result).__name__}`.")
     expect(tuple(result.shape) == shape, f"{what} should have shape {shape}; yours has {tuple(result.shape)}.")
     expect(result.is_floating_point(), f"{what} should hold floating-point numbers; yours holds `{result.dtype}`.")
     expect(not result.requires_grad, f"{what} still hangs on the computation graph. End with `.detach()`.")

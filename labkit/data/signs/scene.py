@@ -133,4 +133,5 @@ def _camera(scene: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
     picture = Image.fromarray((scene * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.35 + 2.1 * rng.beta(1.2, 3)))
     pixels = np.asarray(picture.reduce(2), dtype=np.float32)
     noise = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(255 * (0.006 + 0.05 * rng.beta(1.2, 4)))
-    return np.rint(np.clip(pixels + noise * np.sqrt(0.35 + pixels / 255), 0, 255)).astype(np.uint8)
+    stored: NDArray[np.uint8] = np.rint(np.clip(pixels + noise * np.sqrt(0.35 + pixels / 255), 0, 255)).astype(np.uint8)
+    return stored

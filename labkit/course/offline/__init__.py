@@ -1,0 +1,1 @@
+"""Holds ``sitecustomize``: the folder stands on ``PYTHONPATH`` where the network is refused (see `labkit.course.network`)."""

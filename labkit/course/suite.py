@@ -1,0 +1,40 @@
+"""The course's own tests, as one pytest run: its closing line then speaks for everything that was checked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def arguments(checkout: Path, chapters: Path, *, tests: list[str] | None = None, jobs: int = 0) -> list[str]:
+    """Return the command that runs ``tests`` (default: all of ``checkout/tests``) and nbval over ``chapters``.
+
+    ``jobs``: how many at once; 0: one per core. Cells of one notebook stay together (``xdist_group``, see conftest).
+    """
+    from joblib import cpu_count
+
+    chosen = tests if tests is not None else [str(checkout / "tests")]
+    return [
+        sys.executable, "-m", "pytest", "-q", f"--rootdir={checkout}", "-p", "no:cacheprovider",
+        "-n", str(jobs or max(1, int(cpu_count()))), "--dist", "loadgroup",
+        "--nbval-lax", "--nbval-current-env", f"--nbval-sanitize-with={checkout / 'tests' / 'nbval.cfg'}",
+        *chosen, str(chapters),
+    ]  # fmt: skip
+
+
+def environment(jobs: int = 0) -> dict[str, str]:
+    """Return the environment of the tests: no network, and the processor's threads shared by what runs at once."""
+    from joblib import cpu_count
+
+    from labkit.course import network
+
+    result = network.environment()
+    cores = max(1, int(cpu_count()))
+    threads = str(max(1, cores // (jobs or cores)))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        result.setdefault(name, threads)
+    result.pop("MPLBACKEND", None)  # kernels choose theirs
+    checkout = str(Path(__file__).resolve().parents[2])
+    result["PYTHONPATH"] = os.pathsep.join([*result["PYTHONPATH"].split(os.pathsep), checkout])
+    return result

@@ -1,0 +1,124 @@
+"""Data cards: what each data set is, whose it is, and what it must not be taken for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader must know of a data set before a number computed on it means anything."""
+
+    name: str
+    title: str
+    description: str
+    splits: str
+    inputs: str
+    licence: str
+    citation: str
+    origin: str
+    caveats: str
+
+    def markdown(self) -> str:
+        """Return the card as Markdown."""
+        rows = {
+            "splits": self.splits, "inputs": self.inputs, "origin": self.origin,
+            "licence": self.licence, "cite": self.citation, "mind": self.caveats,
+        }  # fmt: skip
+        lines = [f"## {self.title} (`{self.name}`)", "", self.description, ""]
+        return "\n".join([*lines, *(f"- **{key}**: {text}" for key, text in rows.items()), ""])
+
+
+_LIST = [
+    Card(
+        name="signs",
+        title="Signs",
+        description="Ten traffic signs, drawn with random pose, light, shadow, wear, blur and noise over real photographs: "
+        "the course's running example.",
+        splits="6,500 train and 2,000 test, balanced (every ten consecutive samples hold each class once); "
+        "the backgrounds of train and test come from regions of the photographs that share no pixel",
+        inputs="32x32 RGB in [0, 1]",
+        licence="Apache-2.0 (drawn by labkit); the background photographs are CC BY 2.0: china.jpg by danielbuechele (flickr, "
+        "photo 6061409035), flower.jpg by vultilion (flickr, photo 6056698931), both as bundled with scikit-learn",
+        citation="this course; photographs from scikit-learn (Pedregosa et al., JMLR 12, 2011)",
+        origin="procedural, from a seed; built on first use and cached",
+        caveats="a drawing, not the road: two photographs stand for the whole world, so accuracy here says nothing about a "
+        "car's; another version of Pillow or NumPy may change single pixels, and with them the fingerprint",
+    ),
+    Card(
+        name="digits",
+        title="Digits",
+        description="Handwritten digits of 43 people, reduced to 8x8 counts of ink: real data small enough to train on in a second.",
+        splits="1,437 train and 360 test: of each class every fifth sample is test (stratified, fixed, independent of any seed)",
+        inputs="8x8 gray in [0, 1] (counts of 0 to 16, divided by 16)",
+        licence="CC BY 4.0 (UCI Machine Learning Repository)",
+        citation="E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits. UCI Machine Learning Repository, 1998, "
+        "doi 10.24432/C50P49; the copy of its test part in scikit-learn",
+        origin="bundled with scikit-learn",
+        caveats="a writer may stand in both splits: the file does not tell who wrote which digit",
+    ),
+    Card(
+        name="tumors",
+        title="Tumors",
+        description="Breast masses of 569 patients, 30 measurements of cell nuclei each: malignant (0) or benign (1).",
+        splits="455 train and 114 test: of each class every fifth sample is test (stratified, fixed, independent of any seed)",
+        inputs="30 features in [0, 1]: scaled by the smallest and largest value of the training split, test values clipped to it",
+        licence="CC BY 4.0 (UCI Machine Learning Repository)",
+        citation="W. Wolberg, O. Mangasarian, N. Street, W. Street: Breast cancer Wisconsin (diagnostic). UCI Machine Learning "
+        "Repository, 1993, doi 10.24432/C5DW2B",
+        origin="bundled with scikit-learn",
+        caveats="real patients of one clinic, for exercise only; clipping hides test patients outside the training range",
+    ),
+    Card(
+        name="mnist",
+        title="MNIST",
+        description="Handwritten digits, the classic of the field.",
+        splits="60,000 train and 10,000 test",
+        inputs="28x28 gray in [0, 1]",
+        licence="none stated by the authors; often given as CC BY-SA 3.0",
+        citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "
+        "Proceedings of the IEEE 86(11), 1998",
+        origin="`labkit data get mnist` (11.6 MB), or found in LABKIT_DATA",
+        caveats="the first 5,000 test images are harder to certify than the last 5,000: take subsets with a stride; "
+        "robustness here seldom carries over to natural images",
+    ),
+    Card(
+        name="fashion_mnist",
+        title="Fashion-MNIST",
+        description="Clothes of an online shop in MNIST's format: a harder drop-in replacement.",
+        splits="60,000 train and 10,000 test",
+        inputs="28x28 gray in [0, 1]",
+        licence="MIT",
+        citation="H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning "
+        "algorithms. arXiv:1708.07747, 2017",
+        origin="`labkit data get fashion_mnist` (30.9 MB), or found in LABKIT_DATA",
+        caveats="shirt, T-shirt, pullover and coat overlap: no classifier is near 100 %",
+    ),
+    Card(
+        name="cifar10",
+        title="CIFAR-10",
+        description="Small color photographs of ten kinds of animals and vehicles.",
+        splits="50,000 train and 10,000 test",
+        inputs="32x32 RGB in [0, 1]",
+        licence="none stated; the author asks that the report be cited",
+        citation="A. Krizhevsky: Learning multiple layers of features from tiny images. Technical report, University of Toronto, 2009",
+        origin="`labkit data get cifar10` (170.5 MB), or found in LABKIT_DATA",
+        caveats="a labelled part of the Tiny Images, a collection that its own authors withdrew in 2020 for its labels; "
+        "train and test hold near-duplicates",
+    ),
+    Card(
+        name="gtsrb",
+        title="GTSRB",
+        description="German traffic signs photographed from a car, 43 classes: the real counterpart of `signs`.",
+        splits="39,209 train and 12,630 test from the official archives; 13,070 train (frames 0, 3, ... 27 of each track) "
+        "and all 12,630 test from the 32x32 packing",
+        inputs="32x32 RGB in [0, 1], the whole picture with its border, scaled without keeping the aspect ratio",
+        licence="none stated; the authors ask for a citation, and that the test set be used for testing only",
+        citation="J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel: Man vs. computer: benchmarking machine learning algorithms "
+        "for traffic sign recognition. Neural Networks 32, 2012",
+        origin="`labkit data get gtsrb` (276.6 MB), or found in LABKIT_DATA",
+        caveats="training images are frames of tracks (30 of one physical sign): cut a validation set by track, never by image; the "
+        "two packings were scaled by different programs, so their pixels and fingerprints differ",
+    ),
+]
+CARDS: dict[str, Card] = {card.name: card for card in _LIST}
