@@ -7,6 +7,7 @@ eight bytes of length, a JSON header, then the raw numbers.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -33,22 +34,32 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise Damaged(f"{path} is no safetensors file, or truncated: {len(raw)} bytes, a header of {length} announced")
     try:
         header = json.loads(raw[8 : 8 + length])
-        metadata: dict[str, str] = header.pop("__metadata__", {})
-        body, tensors = memoryview(raw)[8 + length :], {}
+        metadata: dict[str, str] = dict(header.pop("__metadata__", {}))
+        body, tensors, used = memoryview(raw)[8 + length :], {}, 0
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
+            kind, shape = _KINDS[entry["dtype"]], entry["shape"]
+            if not 0 <= begin <= end or end - begin != math.prod(shape) * kind.itemsize or min(shape, default=0) < 0:
+                raise Damaged(f"{path} has a damaged header: {name!r} of shape {shape} in bytes {begin} to {end}")
             if end > len(body):
                 raise Damaged(f"{path} is truncated: {len(body)} bytes of numbers, {end} announced")
-            kind, shape = _KINDS[entry["dtype"]], entry["shape"]
             numbers = torch.frombuffer(bytearray(body[begin:end]), dtype=kind) if end > begin else torch.empty(0, dtype=kind)
             tensors[name] = numbers.reshape(shape)
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RuntimeError) as error:
-        raise Damaged(f"{path} has a damaged header: {error!r}") from error
+            used += end - begin
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise error if isinstance(error, Damaged) else Damaged(f"{path} has a damaged header: {error!r}") from error
+    if used != len(body):
+        raise Damaged(f"{path} holds {len(body)} bytes of numbers, but its header accounts for {used}")
     return tensors, metadata
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors as a safetensors file, atomically. Raises TypeError for a kind of number the format lacks."""
+    """Write named tensors as a safetensors file, atomically.
+
+    Raises TypeError for a kind of number the format lacks, ValueError for the one name that the format keeps for itself.
+    """
+    if "__metadata__" in tensors:
+        raise ValueError("a tensor cannot be called '__metadata__': the format keeps that name for itself")
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     blocks, offset = [], 0
     for name, tensor in tensors.items():

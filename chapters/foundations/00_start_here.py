@@ -68,13 +68,16 @@ image_row(few.x, [data.classes[k] for k in answers.tolist()], wrong=(answers != 
 # a speed limit.
 
 # %%
+import torch
+
 stop, limit = data.classes.index("stop"), data.classes.index("speed limit 50")
-x = data.test.x[(data.test.y == stop) & (model(data.test.x).argmax(1) == stop)][:1]  # (1, 3, 32, 32), values in [0, 1]
-wish = x.new_tensor([limit], dtype=int)
+signs = data.test.take(data.test.y == stop)  # all stop signs of the test set
+x = signs.x[model(signs.x).argmax(1) == stop][:1]  # (1, 3, 32, 32), values in [0, 1]
+wish = torch.tensor([limit])
 
 # %% [markdown]
 # > **Predict.** Every pixel has three color values between 0 and 255. How many steps of 255 will each value have to
-# > change before the network reads "speed limit 50": about 2, about 20, or about 100? Write your guess down before you go on.
+# > change before the network reads "speed limit 50": about 8, about 50, or about 150? Write your guess down before you go on.
 #
 # ## From scratch: the attack, in ten lines
 #
@@ -83,7 +86,6 @@ wish = x.new_tensor([limit], dtype=int)
 # the image back so that no value is more than 8 steps of 255 away from where it was.
 
 # %%
-import torch
 from torch.nn.functional import cross_entropy
 
 eps, step = 8 / 255, 2 / 255
@@ -105,9 +107,10 @@ with torch.no_grad():
     before, after = model(x).softmax(1)[0], model(x_adv).softmax(1)[0]
 largest = float((x_adv - x).abs().max()) * 255
 say(
-    f"The network now answers **{data.classes[int(after.argmax())]}** with a probability of {float(after.max()):.1%}; before, it said "
-    f"{data.classes[int(before.argmax())]} with {float(before.max()):.1%}. No color value moved by more than {largest:.0f} steps of 255. "
-    "The third picture shows the change enlarged: at its true size you would not look twice."
+    f"The network now answers **{data.classes[int(after.argmax())]}** with a probability of "
+    f"{float(after.max()):.1%}; before, it said {data.classes[int(before.argmax())]} with {float(before.max()):.1%}. "
+    f"No color value moved by more than {largest:.0f} steps of 255. The third picture shows the change enlarged: "
+    "at its true size you would not look twice."
 )
 
 # %% [markdown]
@@ -123,15 +126,15 @@ say(
 from labkit.attacks.evasion import pgd
 from labkit.threats import Linf
 
-signs = data.test.take(data.test.y == stop)
+ten_lines = {"steps": 10, "step_size": 2 / 255, "random_start": False}
 wishes = torch.full_like(signs.y, limit)
-result = pgd(model, signs.x, signs.y, Linf(8 / 255), target=wishes, steps=10, step_size=2 / 255, random_start=False)
+result = pgd(model, signs.x, signs.y, Linf(8 / 255), target=wishes, **ten_lines)
 
 # %% [markdown]
 # Does it find what the ten lines found? For our stop sign, both must agree that the wish is granted.
 
 # %% tags=["nbval-check-output"]
-one = pgd(model, x, torch.tensor([stop]), Linf(8 / 255), target=wish, steps=10, step_size=2 / 255, random_start=False)
+one = pgd(model, x, torch.tensor([stop]), Linf(8 / 255), target=wish, **ten_lines)
 print("from scratch:", data.classes[int(model(x_adv).argmax())])
 print("labkit:      ", data.classes[int(one.prediction)])
 
@@ -148,10 +151,8 @@ from labkit.reporting import bar_chart
 noisy = Linf(8 / 255).sample(signs.x, seed=SEED)
 as_limit = Rate(int((model(noisy).argmax(1) == limit).sum()), len(signs), "stop signs")
 wrong = Rate(int((model(noisy).argmax(1) != stop).sum()), len(signs), "stop signs")
-bar_chart(
-    {"random noise: any wrong answer": wrong, "random noise: the wished answer": as_limit, "attack: the wished answer": result.success_rate},
-    xlabel="share of the stop signs",
-)
+shares = {"noise: any wrong answer": wrong, "noise: the wished answer": as_limit}
+bar_chart(shares | {"attack: the wished answer": result.success_rate}, xlabel="share of the stop signs")
 
 # %%
 from labkit.reporting import record
@@ -161,9 +162,9 @@ record("stop sign read as a speed limit, random noise 8/255", as_limit)
 
 # %% tags=["hide-input"]
 say(
-    f"The attack reaches its wish on {result.success_rate}. Noise of the same size does on {as_limit}. The interval says how far the true rate may "
-    "lie from the measured one, given that so few signs were tried. **A rate without its denominator means nothing**: this course "
-    "always shows both."
+    f"The attack reaches its wish on {result.success_rate}. Noise of the same size does on {as_limit}. "
+    "The interval says how far the true rate may lie from the measured one, given that so few signs were tried. "
+    "**A rate without its denominator means nothing**: this course always shows both."
 )
 
 # %% [markdown]

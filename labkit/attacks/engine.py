@@ -140,7 +140,7 @@ class Search:
                 self._answers_checked = True
             value = self.loss(leaf, logits)
         if not value.requires_grad:
-            raise ValueError("the loss does not depend on the input through autograd: does the model detach, quantize or run under no_grad?")
+            raise ValueError("the loss does not depend on the input through autograd: does the model detach, round or run under no_grad?")
         with torch.no_grad():
             self._passes[0] += 1
             leave = self._leaving(x_adv, logits, value) if self.leaving else None

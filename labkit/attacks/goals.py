@@ -19,7 +19,10 @@ class Goal(ABC):
 
     @abstractmethod
     def met(self, x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-        """Return (B,) bool. ``y``: the true labels, or the wanted ones for a targeted goal. (A sample with a nan logit never counts as met: the engine sees to it.)"""
+        """Return (B,) bool. ``y``: the true labels, or the wanted ones for a targeted goal.
+
+        It need not look for nan: the engine never counts an answer with a nan logit.
+        """
 
 
 @dataclass(frozen=True)

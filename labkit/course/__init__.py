@@ -16,7 +16,9 @@ from labkit.course.begin import begin
 # Found on first use: the exercises draw widgets, which a chapter run on a bare machine does without.
 _LATER = {
     "check": "labkit.course.exercises",
+    "exercise": "labkit.course.exercises",
     "hint": "labkit.course.exercises",
+    "solution": "labkit.course.exercises",
     "start_model": "labkit.course.start",
 }
 

@@ -152,6 +152,7 @@ def environment(folder: Path, home: Path, author: bool) -> Mapping[str, str]:
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTER_PREFER_ENV_PATH": "0",  # our kernel before any other called python3
         "IPYTHONDIR": str(home / "ipython"),
         "LABKIT_ROOT": str(files.project_root()),
     }
@@ -181,13 +182,15 @@ def _settings(folder: Path, author: bool) -> Path:
     (home / "runtime").chmod(0o700)  # the token lies there
     disabled = dict(_QUIET) if author else {**_QUIET, "jupyterlab-jupytext": True}
     files.write_json(home / "config/labconfig/page_config.json", {"disabledExtensions": disabled})
-    server = {
-        # No kernel but the native one, which is the Python that runs the server.
-        "KernelSpecManager": {"kernel_dirs": [], "ensure_native_kernel": True},
-        # A learner's notebook has no source beside it; an author's pairs are kept equal on saving.
-        "ServerApp": {"jpserver_extensions": {"jupyterlab": True, "jupytext": author}},
+    # A learner's notebook has no source beside it; an author's pairs are kept equal on saving.
+    extensions = {"jupyterlab": True, "jupyterlab_jupytext": author}
+    files.write_json(home / "config/jupyter_server_config.json", {"ServerApp": {"jpserver_extensions": extensions}})
+    kernel = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3",
+        "language": "python",
     }
-    files.write_json(home / "config/jupyter_server_config.json", server)
+    files.write_json(home / "data/kernels/python3/kernel.json", {**kernel, "metadata": {"debugger": True}})
     return home
 
 

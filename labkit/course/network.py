@@ -61,6 +61,14 @@ def is_local(host: Any) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def _is_address(host: Any) -> bool:
+    try:
+        ipaddress.ip_address((host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)).partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def _check_address(sock: socket.socket, address: Any, what: str) -> None:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):  # Unix sockets and the like never leave the machine
         return
@@ -104,11 +112,12 @@ def refuse() -> Callable[[], None]:
 
         return make
 
-    def lookup(what: str) -> Callable[[Any], Any]:
+    def lookup(what: str, reverse: bool = False) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
             def call(host: Any = None, *arguments: Any, **options: Any) -> Any:
                 name = host[0] if isinstance(host, tuple) else host  # getnameinfo takes an address
-                if not is_local(name):
+                # An address in digits is not looked up, unless its name is wanted; connecting to it is refused later.
+                if not is_local(name) and (reverse or not _is_address(name)):
                     raise _refusal(LookupRefused, f"{what} of {name!r}")
                 return original(host, *arguments, **options)
 
@@ -120,8 +129,10 @@ def refuse() -> Callable[[], None]:
         patch(socket.socket, method, guarded("connection", 0))
     patch(socket.socket, "sendto", guarded("datagram", -1))
     patch(socket.socket, "sendmsg", guarded("datagram", 3))
-    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo"):
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
         patch(socket, name, lookup("look-up"))
+    for name in ("gethostbyaddr", "getnameinfo"):
+        patch(socket, name, lookup("look-up", reverse=True))
     socket._labkit_refused = True  # type: ignore[attr-defined]
 
     def allow() -> None:

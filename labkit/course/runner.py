@@ -170,7 +170,7 @@ def _backend(options: Options, jobs: int) -> Iterator[dict[str, Any]]:
     from joblib import parallel_config
 
     try:
-        client = Client(options.scheduler, timeout=15)  # type: ignore[no-untyped-call]
+        client = Client(options.scheduler, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise CourseError(f"no dask scheduler answers at {options.scheduler} ({error})") from error
     with client, parallel_config(backend="dask", client=client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,18 @@ from labkit.course import percent, progress, workcopy
 from labkit.course.chapters import PARTS, Chapter, all_chapters
 
 FILE = "start.ipynb"
-_TITLES = {
-    "foundations": "Foundations",
-    "attacks": "Attacks",
-    "detection": "Detection",
-    "defenses": "Defenses",
-    "practice": "Practice",
+# As the kernel will report it: a notebook that differs would count as unsaved once the kernel has started.
+_LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+    "version": platform.python_version(),
 }
 _MARKS = {"passed": "\u25cf", "not yet": "\u25d0", "not attempted": "\u25cb"}
-_STYLE = "display: inline-block; height: 10px; border-radius: 5px"
+_STYLE = "display: inline-block; vertical-align: middle; height: 10px; border-radius: 5px"
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def page(folder: Path) -> dict[str, Any]:
         {"cell_type": "code", "id": "refresh", "metadata": {}, "source": code, "outputs": [], "execution_count": None},
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    return {"cells": cells, "metadata": {"kernelspec": kernel, "language_info": _LANGUAGE}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def show() -> None:
@@ -88,23 +92,18 @@ def survey(folder: Path, records: progress.Progress) -> list[Row]:
 
 
 def map_of(rows: list[Row], notice: str = "") -> str:
-    """Return the map in Markdown: the total, then one table for each part of the course."""
+    """Return the map in Markdown: the total, then one table, grouped by the parts of the course."""
     everything = [status for row in rows for status in row.exercises.values()]
     passed = everything.count("passed")
     lines = ["## Map of the course", "", f"{_bar(passed, len(everything))} **{passed} of {len(everything)} exercises passed**"]
     lines += ["", f"*Note: {notice}.*"] if notice else []
     lines += ["", f"Exercises: {_MARKS['passed']} passed, {_MARKS['not yet']} tried, {_MARKS['not attempted']} open.", ""]
+    lines += ["| | Chapter | Exercises | Cells run |", "| --- | :--- | :--- | :--- |"]
     for part in sorted({row.part for row in rows}, key=lambda name: (PARTS.index(name) if name in PARTS else len(PARTS), name)):
-        lines += [
-            f"### {_TITLES.get(part, part.capitalize())}",
-            "",
-            "| | Chapter | Exercises | Cells run |",
-            "| --- | :--- | :--- | :--- |",
-        ]
+        lines.append(f"| | **{part.capitalize()}** | | |")
         for row in (row for row in rows if row.part == part):
             marks = " ".join(_MARKS[status] for status in row.exercises.values()) or "none"
             lines.append(f"| {row.number:02d} | [{row.title}]({row.link}) | {marks} | {_ran(*row.cells)} |")
-        lines.append("")
     return "\n".join(lines)
 
 
@@ -167,7 +166,8 @@ _WELCOME = """
 # Adversarial machine learning, hands on
 
 You attack models, detect attacks and defend against them, in notebooks that measure every number in front of you. Open a chapter,
-read, guess, then press **Shift+Enter** to run a cell and compare. **Run > Run All Cells** runs a whole chapter; everything works without a network.
+read, guess, then press **Shift+Enter** to run a cell and compare. **Run > Run All Cells** runs a whole chapter. Nothing here needs
+a network.
 """
 
 _HELP = """

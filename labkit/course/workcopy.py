@@ -130,10 +130,10 @@ def _bring_one(folder: Path, manifest: dict[str, _Entry], chapter: Chapter, repo
         report.added.append(name)
     elif mine == new:  # as delivered, or an update was interrupted after this file
         _record(folder, manifest, name, _Entry(new))
-    elif known.delivered == new:
-        pass  # the learner's work on the newest version
+    elif new in (known.delivered, known.offered):
+        pass  # the learner's work, on the newest version or beside it; an offer that was thrown away is not made again
     elif not overwrite:
-        report.waiting += [name] if known.offered != new else []
+        report.waiting.append(name)
     elif mine == known.delivered:
         files.write_text(path, text)
         _record(folder, manifest, name, _Entry(new))

@@ -23,10 +23,10 @@ from labkit.data.verify import Known, Verified
 from labkit.files import data_dir, fingerprint
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6)) + ("test_batch",)
+BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
 BATCH_FOLDER, SHEET_FOLDER = "cifar-10-batches-py", "cifar-10"
 
-# The first four lengths differ by the lengths of the file names inside; they only word messages.
+# The files that torchvision unpacks from the archive, with the MD5 sums that it checks.
 KNOWN_BATCHES = {
     "data_batch_1": Known(31_035_704, "c99cafc152244af753f735de768cd75f"),
     "data_batch_2": Known(31_035_320, "d4bba439e000b95fd0a9bffe97cbabec"),
@@ -51,9 +51,9 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
     if smoke:
         from labkit.data.fake import write_batches
 
-        with tempfile.TemporaryDirectory() as folder:
-            known = write_batches(Path(folder) / BATCH_FOLDER)
-            arrays = read_batches(Path(folder) / BATCH_FOLDER, known, Verified(remember=False))
+        with tempfile.TemporaryDirectory() as name:
+            known = write_batches(Path(name) / BATCH_FOLDER)
+            arrays = read_batches(Path(name) / BATCH_FOLDER, known, Verified(remember=False))
     elif (folder := data_dir() / BATCH_FOLDER).is_dir():
         arrays = read_batches(folder, KNOWN_BATCHES, Verified())
     elif (folder := data_dir() / SHEET_FOLDER).is_dir():

@@ -60,7 +60,8 @@ def python2_batch(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> bytes:
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     content = b"T" + struct.pack("<i", planes.size) + planes.tobytes()
     labels = b"](" + b"".join(b"K" + bytes([label]) for label in y.tolist()) + b"e"
-    return b"\x80\x02}(U\x06labels" + labels + b"U\x04data" + array + b"(K\x01" + rows + columns + b"\x86" + dtype + b"\x89" + content + b"tbu."
+    state = b"(K\x01" + rows + columns + b"\x86" + dtype + b"\x89" + content + b"tb"
+    return b"\x80\x02}(U\x06labels" + labels + b"U\x04data" + array + state + b"u."
 
 
 def write_batches(folder: Path) -> dict[str, Known]:

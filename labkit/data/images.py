@@ -14,7 +14,7 @@ from labkit.data.store import Arrays
 
 def to_tensor(x: NDArray[np.uint8]) -> Tensor:
     """Return images (N, H, W) or (N, H, W, C) of bytes as float32 (N, C, H, W): each byte divided by 255."""
-    pixels = torch.from_numpy(np.ascontiguousarray(x))
+    pixels = torch.from_numpy(np.require(x, requirements=("C", "W")))
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
     return pixels.to(torch.float32).div_(255)
 

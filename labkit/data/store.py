@@ -6,6 +6,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,12 @@ def cached(key: str, build: Callable[[], Arrays], *, folder: Path | None = None)
         path = (folder or cache_dir("data")) / f"{key}.npz"
         if (arrays := read(path)) is not None:
             return arrays
-        guard = lock(path)
-        guard.acquire()
+        stack = ExitStack()
+        stack.enter_context(lock(path))
     except OSError as error:
         _log.warning("the data cache cannot be used (%s); building %s in memory, to be built again next time", error, key)
         return build()
-    try:
+    with stack:
         if (arrays := read(path)) is not None:  # another process built it meanwhile
             return arrays
         arrays = build()
@@ -42,8 +43,6 @@ def cached(key: str, build: Callable[[], Arrays], *, folder: Path | None = None)
         except OSError as error:
             _log.warning("built %s, but could not keep it in the cache, so it will be built again next time (%s)", key, error)
         return arrays
-    finally:
-        guard.release()
 
 
 def read(path: Path) -> Arrays | None:

@@ -28,7 +28,7 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
     x = np.clip((raw - low) / (high - low), 0, 1).astype(np.float32)
 
     def split(role: Role, chosen: NDArray[np.bool_]) -> Split:
-        index = stride(int(chosen.sum()), 64 if smoke else size)
+        index = stride(int(chosen.sum()), min(size or 64, 64) if smoke else size)
         inputs, labels = torch.from_numpy(x[chosen][index]), torch.from_numpy(y[chosen][index])
         return Split(inputs, labels, role, f"tumors {role}", torch.from_numpy(index))
 

@@ -5,6 +5,7 @@ Each is a frozen dataclass for ``labkit.training.fit(..., objective=...)``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from labkit.attacks import maximize
+from labkit.attacks.views import held_still
 from labkit.seeding import derive, generator
 from labkit.threats import Ball
 from labkit.training import Objective, StepState
@@ -59,10 +61,8 @@ class Trades(Objective):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, state: StepState) -> Tensor:
         """Return clean loss plus ``beta`` times the mean divergence at the points found."""
-        was_training = model.training
-        with torch.no_grad():
-            reference = softmax(model.eval()(x), 1)
-        model.train(was_training)
+        with held_still(model), torch.no_grad():
+            reference = softmax(model(x), 1)
 
         def divergence(x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
             return kl(reference, logits)
@@ -85,7 +85,8 @@ class Free(Objective):
     """"Free" adversarial training: each batch is replayed, and each backward pass updates weights and perturbation alike.
 
     The perturbation is kept from batch to batch. Shafahi et al. 2019, arXiv 1904.12843; use ``epochs / replays`` epochs for the
-    same number of updates. Linf threats only, as in the paper. Raises TypeError for others.
+    same number of updates. Linf threats only, as in the paper. Raises TypeError for others, ValueError for one with a mask
+    or without a budget. Notes: the gradient is taken at the clipped point, where the authors' code lets it vanish outside the value box.
     """
 
     threat: Ball
@@ -94,6 +95,8 @@ class Free(Objective):
     def __post_init__(self) -> None:
         if self.threat.norm != "linf":
             raise TypeError(f"free adversarial training is defined for Linf, got {self.threat}")
+        if self.threat.mask is not None or math.isinf(self.threat.eps):
+            raise ValueError(f"free adversarial training needs a finite eps and no mask, got {self.threat!r}")
         if self.replays < 1:
             raise ValueError(f"replays must be 1 or more, got {self.replays}")
 

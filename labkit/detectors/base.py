@@ -40,33 +40,42 @@ def threshold_at_fpr(normal: Tensor, fpr: float) -> float:
     ordered = normal.double().sort().values
     allowed = math.floor(fpr * len(ordered) + 1e-9)  # how many normal inputs may be flagged
     if allowed >= len(ordered):
-        return float(torch.nextafter(ordered[0], torch.tensor(-torch.inf, dtype=torch.float64)))
+        return -math.inf
     return float(ordered[len(ordered) - 1 - allowed])
 
 
 def auroc(normal: Tensor, attacked: Tensor) -> float:
     """Return the probability that an attacked input scores above a normal one, ties counting one half (Mann-Whitney).
 
-    Raises ValueError when either is empty.
+    Raises ValueError when either is empty or holds nan.
     """
-    if not len(normal) or not len(attacked):
-        raise ValueError(f"auroc needs scores on both sides, got {len(normal)} normal and {len(attacked)} attacked")
-    ordered = normal.double().sort().values
-    scores = attacked.double()
+    normal, scores = _both_sides(normal, attacked)
+    ordered = normal.sort().values
     below = torch.searchsorted(ordered, scores, right=False)
     not_above = torch.searchsorted(ordered, scores, right=True)
     return float((below + not_above).double().mean() / (2 * len(ordered)))
 
 
 def average_precision(normal: Tensor, attacked: Tensor) -> float:
-    """Return the area under the precision-recall curve with the attacked inputs as positives; ties share one threshold."""
-    scores = torch.cat([normal.double(), attacked.double()])
+    """Return the area under the precision-recall curve with the attacked inputs as positives; ties share one threshold.
+
+    Raises ValueError when either is empty or holds nan.
+    """
+    scores = torch.cat(_both_sides(normal, attacked))
     positive = torch.cat([torch.zeros(len(normal)), torch.ones(len(attacked))]).double()
     scores, order = scores.sort(descending=True)
     hits = positive[order].cumsum(0)
     last = torch.cat([scores[1:] != scores[:-1], torch.ones(1, dtype=torch.bool)])  # only the end of a tie is a threshold
     recall, precision = hits[last] / len(attacked), hits[last] / (torch.arange(len(scores))[last] + 1)
     return float((recall.diff(prepend=torch.zeros(1, dtype=torch.float64)) * precision).sum())
+
+
+def _both_sides(normal: Tensor, attacked: Tensor) -> tuple[Tensor, Tensor]:
+    if not len(normal) or not len(attacked):
+        raise ValueError(f"a ranking needs scores on both sides, got {len(normal)} normal and {len(attacked)} attacked")
+    if bool(normal.isnan().any() | attacked.isnan().any().to(normal.device)):
+        raise ValueError("scores that are nan have no rank: the detector gave no answer there")
+    return normal.cpu().double(), attacked.cpu().double()
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,7 @@ def detection_report(detector: Detector, normal: Tensor, result: AttackResult, t
 
     The AUROC is nan when no attack succeeded.
     """
-    with torch.no_grad():
-        clean, attacked = detector.score(normal), detector.score(result.x_adv)
+    clean, attacked = _scores(detector, normal), _scores(detector, result.x_adv)
     turned = result.success & ~result.already
     flagged = attacked > threshold
     return DetectionReport(
@@ -103,3 +111,8 @@ def detection_report(detector: Detector, normal: Tensor, result: AttackResult, t
         false_alarms=Rate(int((clean > threshold).sum()), len(clean), "normal inputs"),
         fooled_undetected=Rate(int((result.success & ~flagged).sum()), len(result), "attacked inputs"),
     )
+
+
+def _scores(detector: Detector, x: Tensor, batch_size: int = 512) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([detector.score(x[i : i + batch_size]).to(x.device) for i in range(0, max(len(x), 1), batch_size)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -11,6 +12,7 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from labkit.attacks.losses import margin
 from labkit.attacks.views import Model
+from labkit.device import model_device
 
 
 class ConfidenceDetector(ABC):
@@ -24,8 +26,8 @@ class ConfidenceDetector(ABC):
         return self
 
     def score(self, x: Tensor) -> Tensor:
-        """Return the score of each input x (B, ...), (B,)."""
-        return self.of_logits(self.model(x))
+        """Return the score of each input x (B, ...), (B,) on x's device."""
+        return self.of_logits(self.model(x.to(model_device(self.model, x)))).to(x.device)
 
     @abstractmethod
     def of_logits(self, logits: Tensor) -> Tensor:
@@ -36,8 +38,9 @@ class MaxSoftmax(ConfidenceDetector):
     """``1 - max_k softmax(z)_k``: the baseline of Hendrycks and Gimpel 2017 (arXiv 1610.02136)."""
 
     def of_logits(self, logits: Tensor) -> Tensor:
-        """Return one minus the largest probability, computed so that confident answers stay apart: ``-expm1(log p_max)``."""
-        return -torch.expm1(log_softmax(logits, 1).amax(1))
+        """Return one minus the largest probability, as the sum of the others: in float32 ``1 - p`` is 0 for every confident answer."""
+        best = torch.zeros_like(logits, dtype=torch.bool).scatter(1, logits.argmax(1, keepdim=True), True)
+        return torch.exp(torch.logsumexp(logits.masked_fill(best, -torch.inf), 1) - torch.logsumexp(logits, 1))
 
 
 class Entropy(ConfidenceDetector):
@@ -81,7 +84,7 @@ class TopTwoMargin(ConfidenceDetector):
 class TwoSided(ConfidenceDetector):
     """How far a confidence score lies outside its usual range, on either side: too sure is as odd as too unsure.
 
-    ``fit`` learns median and median absolute deviation of the inner score on normal inputs, in evaluation of ``|s - median| / MAD``.
+    ``fit`` learns median and median absolute deviation (MAD) of the inner score on normal inputs; the score is ``|s - median| / MAD``.
     Raises RuntimeError when scoring before ``fit``.
     """
 
@@ -118,21 +121,27 @@ class Tempered(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(x) / self.temperature
 
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}"
+
 
 def fit_temperature(logits: Tensor, y: Tensor) -> float:
     """Return the temperature that minimizes the cross-entropy of ``logits / T`` on held-out data (Guo et al. 2017, 1706.04599).
 
     logits (N, K), y (N,). The problem is convex in 1/T: golden-section search over log T in [-4, 4].
+    Raises ValueError when there are none.
     """
+    if not len(logits):
+        raise ValueError("a temperature needs held-out data, got 0 rows of logits")
 
     def cost(log_t: float) -> float:
-        return float(cross_entropy(logits.double() / torch.tensor(log_t).double().exp(), y))
+        return float(cross_entropy(logits.double() / math.exp(log_t), y))
 
     golden, low, high = (5**0.5 - 1) / 2, -4.0, 4.0
     while high - low > 1e-6:
         a, b = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, b) if cost(a) < cost(b) else (a, high)
-    return float(torch.tensor((low + high) / 2).exp())
+    return math.exp((low + high) / 2)
 
 
 def calibration(logits: Tensor, y: Tensor, bins: int = 15) -> tuple[float, Tensor, Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,7 @@ def accuracy(model: Model, x: Tensor, y: Tensor, batch_size: int = 512) -> Rate:
 class Evaluation:
     """The worst case over several attacks: an input counts as robust only if every attack failed on it.
 
-    ``results``: each attack's own result, by name. ``success``: (N,) bool, some attack met its goal. ``order``: names as run.
+    ``results``: each attack's own result, by name, in the order run. ``success``: (N,) bool, some attack met its goal.
     """
 
     results: Mapping[str, AttackResult]
@@ -53,22 +53,32 @@ class Evaluation:
 
 
 def evaluate(model: Model, x: Tensor, y: Tensor, threat: Ball, attacks: Mapping[str, Attack]) -> Evaluation:
-    """Run every attack on all inputs and take the worst case per input. Raises ValueError when ``attacks`` is empty."""
+    """Run every attack on all inputs and take the worst case per input.
+
+    Raises ValueError when ``attacks`` is empty, or when one is targeted: an input that misses its target may still be answered wrongly.
+    """
     if not attacks:
         raise ValueError("evaluate needs at least one attack")
     results = {name: attack(model, x, y, threat) for name, attack in progress(list(attacks.items()), "attacks")}
-    worst = torch.stack([result.success for result in results.values()]).any(0)
+    worst = torch.stack([_turned(result) for result in results.values()]).any(0)
     return Evaluation(results, worst)
 
 
-def robustness_curve(
-    model: Model, x: Tensor, y: Tensor, attack: Attack, threats: Sequence[Ball] | Iterable[Ball]
-) -> list[tuple[float, Rate]]:
+def _turned(result: AttackResult) -> Tensor:
+    if result.meta.get("targeted"):
+        raise ValueError("a targeted attack does not measure robust accuracy: not reaching the target is not being right")
+    return result.success
+
+
+def robustness_curve(model: Model, x: Tensor, y: Tensor, attack: Attack, threats: Iterable[Ball]) -> list[tuple[float, Rate]]:
     """Return (eps, robust accuracy) for each threat, from the smallest eps to the largest.
 
     An input broken at a smaller budget stays broken at a larger one: it is inside the larger ball too. It is not attacked again.
+    Raises ValueError for balls of different norms or value boxes, where that would not hold.
     """
     balls = sorted(threats, key=lambda ball: ball.eps)
+    if len({(ball.norm, ball.low, ball.high) for ball in balls}) > 1:
+        raise ValueError(f"a curve is over budgets of one threat, got {', '.join(map(repr, balls))}")
     broken = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     points = []
     for ball in progress(balls, "budgets"):
@@ -77,6 +87,6 @@ def robustness_curve(
             answer = logits_of(model, x).argmax(1) != y
             broken |= answer
         elif bool(left.any()):
-            broken[left.nonzero().squeeze(1)] = attack(model, x[left], y[left], ball).success
+            broken[left.nonzero().squeeze(1)] = _turned(attack(model, x[left], y[left], ball))
         points.append((ball.eps, Rate(int((~broken).sum()), len(y), "inputs")))
     return points

@@ -59,7 +59,8 @@ def sanity_battery(model: Model, x: Tensor, y: Tensor, threat: Ball, *, steps: i
 
 
 def _everything(threat: Ball, x: Tensor) -> Ball:
-    """Return a budget that can reach every allowed input."""
+    """Return a budget that can reach every allowed input, all features free."""
+    threat = replace(threat, mask=None)
     if isinstance(threat, Linf):
         return replace(threat, eps=threat.high - threat.low)
     features = x[0].numel() if len(x) else 1

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from labkit.files import cache_dir, data_dir, sha256_of
+from labkit.files import cache_dir, data_dir, fingerprint, sha256_of
 from labkit.models.networks import advertorch_lenet5
 from labkit.tensors import read_tensors, write_tensors
 
@@ -15,6 +15,8 @@ _SHA256 = {
     "clntrained": "1414adc7c56b50edc51ebe1e8c62d8af2290600bc368c7964c2ba4eba295b220",
     "advtrained": "be56397c84df419b8a8d845cb02e1a1111e437a8e71e0f66030f7c4a1df11037",
 }
+#: Fingerprints of the numbers themselves, in the order of their names, for the authors' own file format.
+_CONTENT = {"clntrained": "70ed56fbd8bca56c", "advtrained": "147677e687353b76"}
 
 
 class WeightsNotFound(FileNotFoundError):
@@ -43,6 +45,8 @@ def published_lenet5(which: Literal["clntrained", "advtrained"], *, smoke: bool 
         weights, _ = read_tensors(ours)
     elif theirs.exists():
         weights = torch.load(theirs, map_location="cpu", weights_only=True)
+        if (seen := fingerprint(*[weights[name] for name in sorted(weights)])) != _CONTENT[which]:
+            raise ValueError(f"{theirs} holds other numbers than those published (fingerprint {seen}, expected {_CONTENT[which]})")
     else:
         raise WeightsNotFound(
             f"the published weights of the MNIST LeNet5 ({which}, 2.6 MB) are neither at {ours} nor at {theirs}. "

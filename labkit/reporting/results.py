@@ -51,13 +51,14 @@ def _payload(
 ) -> dict[str, Any]:
     if not name.strip():
         raise ValueError("a result needs a name, such as 'accuracy under PGD'")
+    of = getattr(value, "of", "")
     value, n, interval, unit = unpack(value, n, interval, unit)
     lab = context.get()
     flag = ""
     if isinstance(value, float) and not math.isfinite(value):
         flag, value = ("nan" if math.isnan(value) else "inf" if value > 0 else "-inf"), None
     return {
-        "type": "result", "name": name, "value": value, "flag": flag, "n": n,
+        "type": "result", "name": name, "value": value, "flag": flag, "n": n, "of": of,
         "interval": list(interval) if interval else None, "unit": unit, "note": note, "figure": figure,
         "chapter": lab.chapter if lab else None, "profile": lab.profile if lab else None, "seed": lab.seed if lab else None,
     }  # fmt: skip
@@ -94,7 +95,7 @@ def _details(payload: dict[str, Any]) -> str:
     interval = tuple(payload["interval"]) if payload["interval"] else None
     parts = [
         f"95% interval {interval_text(interval, payload['unit'], n=payload['n'])}" if interval else "",
-        f"n = {payload['n']:,}" if payload["n"] else "",
+        f"n = {payload['n']:,} {payload['of']}".rstrip() if payload["n"] else "",
         payload["note"],
     ]
     kept = "; ".join(part for part in parts if part)

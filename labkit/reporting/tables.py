@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labkit.reporting.emit import emit
-from labkit.reporting.formatting import number
+from labkit.reporting.formatting import number, percent
 
 Rows = list[list[Any]]
 
@@ -89,7 +89,7 @@ def _scalar(value: Any) -> Any:
 
 def _cell(value: Any, unit: str) -> str:
     if hasattr(value, "value") and hasattr(value, "n") and hasattr(value, "interval"):  # a rate brings its denominator
-        return str(value)
+        return f"{percent(float(value), value.n)} ({round(float(value) * value.n):,} of {value.n:,})"
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     return number(value, unit) if isinstance(value, (int, float)) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 #: Part of every cache key: raise it when the same recipe would train a different model. A test pins what each version trains.
 VERSION = 1
+_OWN = {"epoch", "loss", "seconds"}
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+#: Looks at the model after an epoch (counted from 0) and returns what it saw, by name.
+Watch = Callable[[nn.Module, int], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,17 @@ class Trained:
 
 def fit(
     model: nn.Module, data: Split, recipe: Recipe | None = None, *, objective: Objective | None = None, seed: int = 0,
-    device: torch.device | str | None = None, cache: bool = True, label: str = "training", **settings: Any,
+    device: torch.device | str | None = None, cache: bool = True, label: str = "training", watch: Watch | None = None, **settings: Any,
 ) -> Trained:  # fmt: skip
     """Train ``model`` in place on ``data`` and return it, in evaluation mode; or load it if exactly this was trained before.
 
     ``settings``: changes to the recipe, such as ``epochs=5``. ``objective``: what a step minimizes (``Natural()`` by default).
     The cache key holds the data, the architecture, the initial weights, the recipe, the objective, the seed and the version
     of the training code; a lock lets parallel jobs train each model once. After every epoch a checkpoint is kept: an interrupted training
-    resumes where it was, with the same result. Raises WrongRole for data with role "test" or "queried".
+    resumes where it was, with the same result. ``watch``: called with the model in evaluation mode and the epoch after every epoch; what it
+    returns is kept in ``history``. It changes neither the training nor the cache key nor ``seconds``: when a cached model's history was
+    not made with this watch, judged by what it says of the final model, the model is trained again.
+    Raises WrongRole for data with role "test" or "queried", ValueError for a watch that returns the names "epoch", "loss" or "seconds".
     """
     data.require("train", "poisoned", "shadow", purpose="fit")
     recipe = replace(recipe or Recipe(), **settings)
@@ -85,12 +92,16 @@ def fit(
     key = _key(model, data, recipe, aim, seed, target)
     path = cache_dir("models") / f"{key}.safetensors"
     if not cache:
-        return _train(model, data, recipe, aim, seed, target, key, None, label)
+        return _train(model, data, recipe, aim, seed, target, key, None, label, watch)
     with lock(path):
+        fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()} if watch is not None else {}
         if (found := store.load(path, model)) is not None:
             model.to(target).eval()
-            return Trained(model, found["seconds"], True, found["history"], key, path)
-        result = _train(model, data, recipe, aim, seed, target, key, path, label)
+            if watch is None or _seen_by(watch, model, found["history"][-1]):
+                return Trained(model, found["seconds"], True, found["history"], key, path)
+            log.warning("%s: the cached model was not watched in this way; training again", label)
+            model.load_state_dict(fresh)
+        result = _train(model, data, recipe, aim, seed, target, key, path, label, watch)
         facts = {"seconds": result.seconds, "history": result.history, "recipe": asdict(recipe) | aim.recipe(), "seed": seed}
         store.save(path, model, facts)
         _checkpoint_path(path).unlink(missing_ok=True)
@@ -99,7 +110,29 @@ def fit(
 
 def _key(model: nn.Module, data: Split, recipe: Recipe, aim: Objective, seed: int, device: torch.device) -> str:
     weights = [fingerprint(tensor) for tensor in model.state_dict().values()]
-    return fingerprint(data.fingerprint, repr(model), weights, asdict(recipe), aim.recipe(), seed, VERSION, aim.version, device.type)
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    code = (VERSION, aim.version)
+    return fingerprint(data.fingerprint, repr(model), weights, asdict(recipe), aim.recipe(), seed, *code, device.type, *frozen)
+
+
+def _look(watch: Watch | None, model: nn.Module, epoch: int) -> dict[str, float]:
+    """Return what the watch says of the model as it is; the model is left in training mode, without gradients."""
+    if watch is None:
+        return {}
+    seen = {name: float(value) for name, value in watch(model.eval(), epoch).items()}
+    model.train()
+    model.zero_grad(set_to_none=True)
+    if taken := _OWN & seen.keys():
+        raise ValueError(f"watch returns {sorted(taken)}, which are names of the history's own columns; choose others")
+    return seen
+
+
+def _seen_by(watch: Watch, model: nn.Module, last: dict[str, float]) -> bool:
+    """Say whether the last line of a history is what the watch sees now: another watch under the same names must not pass for it."""
+    now = _look(watch, model, int(last["epoch"]) - 1)
+    model.eval()
+    # Not exactly: another number of threads may move a borderline input.
+    return now.keys() == last.keys() - _OWN and all(abs(value - last[name]) <= 0.01 * max(1.0, abs(value)) for name, value in now.items())
 
 
 def _checkpoint_path(path: Path) -> Path:
@@ -107,8 +140,9 @@ def _checkpoint_path(path: Path) -> Path:
 
 
 def _train(
-    model: nn.Module, data: Split, recipe: Recipe, aim: Objective, seed: int, device: torch.device, key: str, path: Path | None, label: str
-) -> Trained:
+    model: nn.Module, data: Split, recipe: Recipe, aim: Objective, seed: int, device: torch.device, key: str, path: Path | None, label: str,
+    watch: Watch | None = None,
+) -> Trained:  # fmt: skip
     model.to(device).train()
     if recipe.channels_last and data.x.ndim == 4:
         model.to(memory_format=torch.channels_last)
@@ -116,7 +150,11 @@ def _train(
     per_epoch = -(-len(data) // recipe.batch_size)
     schedule = _schedule(optimizer, recipe, per_epoch)
     state, history, seconds, first = StepState(total_steps=per_epoch * recipe.epochs, seed=seed), [], 0.0, 0
-    if path is not None and (saved := store.load_checkpoint(_checkpoint_path(path))) is not None:
+    saved = None if path is None else store.load_checkpoint(_checkpoint_path(path))
+    if saved is not None and watch is not None and not all(line.keys() - _OWN for line in saved["history"]):
+        log.warning("%s: the epochs before the interruption were not watched; starting over", label)
+        saved = None
+    if saved is not None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
@@ -124,15 +162,16 @@ def _train(
         state.memory = {name: tensor.to(device) for name, tensor in saved["memory"].items()}
         log.warning("%s resumes after epoch %d of %d", label, first, recipe.epochs)
     x, y = data.x.to(device), data.y.to(device)
-    cuda = [device] if device.type == "cuda" else []
+    cuda = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    reseed = torch.manual_seed if cuda else torch.default_generator.manual_seed  # the former seeds every GPU as well
     with torch.random.fork_rng(devices=cuda):  # dropout draws from the global state: inside a fork, the user's comes back
         for epoch in progress(range(first, recipe.epochs), label):
             begin = time.perf_counter()
-            torch.manual_seed(derive(seed, "epoch", epoch))
+            reseed(derive(seed, "epoch", epoch))
             state.epoch = epoch
             loss = _epoch(model, optimizer, schedule, x, y, recipe, aim, state, generator(seed, "order", epoch))
             seconds += time.perf_counter() - begin
-            history.append({"epoch": epoch + 1, "loss": loss, "seconds": seconds})
+            history.append({"epoch": epoch + 1, "loss": loss, "seconds": seconds} | _look(watch, model, epoch))
             if path is not None and epoch + 1 < recipe.epochs:
                 store.save_checkpoint(
                     _checkpoint_path(path),
@@ -140,6 +179,7 @@ def _train(
                      "history": history, "seconds": seconds, "epoch": epoch + 1, "memory": state.memory},
                 )  # fmt: skip
     model.eval()
+    optimizer.zero_grad(set_to_none=True)  # a loaded model has no gradients either
     if recipe.channels_last and data.x.ndim == 4:
         model.to(memory_format=torch.contiguous_format)
     return Trained(model, seconds, False, history, key, path)
@@ -159,8 +199,9 @@ def _epoch(
         if recipe.channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         value = aim.step(model, optimizer, images, y[batch], state)
-        if value != value:
-            raise FloatingPointError(f"the loss is nan in epoch {state.epoch + 1}: is the learning rate {recipe.learning_rate} too high?")
+        if not math.isfinite(value):
+            rate = recipe.learning_rate
+            raise FloatingPointError(f"the loss is {value} in epoch {state.epoch + 1}: is the learning rate {rate} too high?")
         total += value * len(batch)
         schedule.step()
     return float(total) / len(y)
@@ -168,6 +209,8 @@ def _epoch(
 
 def _augmented(x: Tensor, recipe: Recipe, source: torch.Generator) -> Tensor:
     """Return the batch with random flips and shifts, per image; zero padding, as the CIFAR papers do."""
+    if (recipe.flip or recipe.shift) and x.ndim != 4:
+        raise ValueError(f"flip and shift are for images (N, C, H, W), got inputs of shape {tuple(x.shape)}")
     if recipe.flip:
         mirrored = torch.rand(len(x), generator=source).to(x.device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)

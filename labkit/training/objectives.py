@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from labkit.files import fingerprint
+
 
 @dataclass
 class StepState:
@@ -44,7 +46,18 @@ class Objective(ABC):
 
     def recipe(self) -> dict[str, Any]:
         """Return name and settings, JSON-able, for the cache key and for the reader."""
-        return {"objective": type(self).__name__, **{f.name: str(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+        return {"objective": type(self).__name__, **{f.name: _text(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+
+
+def _text(value: Any) -> str:
+    """Return a setting's text with everything that matters in it: a threat's ``str`` leaves out its box, its mask and late digits."""
+    if isinstance(value, Tensor):
+        return fingerprint(value)
+    if isinstance(value, nn.Module):
+        return f"{value!r} {fingerprint(*value.state_dict().values())}"
+    if dataclasses.is_dataclass(value):
+        return f"{type(value).__name__}({', '.join(f'{f.name}={_text(getattr(value, f.name))}' for f in dataclasses.fields(value))})"
+    return str(value)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from labkit.files import atomic_path
+from labkit.files import atomic_path, fingerprint
 from labkit.tensors import read_tensors, write_tensors
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,12 @@ log = logging.getLogger(__name__)
 
 def save(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
     """Write a model's weights and JSON-able ``facts`` about it, atomically."""
-    write_tensors(path, model.state_dict(), {"facts": json.dumps(facts)})
+    weights = model.state_dict()
+    write_tensors(path, weights, {"facts": json.dumps(facts), "content": _content(weights)})
+
+
+def _content(weights: dict[str, Tensor]) -> str:
+    return fingerprint(*[part for name, tensor in sorted(weights.items()) for part in (name, tensor)])
 
 
 def load(path: Path, model: nn.Module) -> dict[str, Any] | None:
@@ -30,14 +35,24 @@ def load(path: Path, model: nn.Module) -> dict[str, Any] | None:
         return None
     try:
         weights, metadata = read_tensors(path)
-        model.load_state_dict(weights)
         facts: dict[str, Any] = json.loads(metadata["facts"])
+        if metadata.get("content", found := _content(weights)) != found:
+            raise ValueError("its numbers are not those that were written")
+        # All is compared before anything is loaded: the training that follows a refusal must begin with untouched weights.
+        if (expected := _shapes(model.state_dict())) != (seen := _shapes(weights)):
+            odd = sorted({name for name, _ in expected.items() ^ seen.items()})
+            raise ValueError(f"other tensors than the model's: {', '.join(odd)}")
+        model.load_state_dict(weights)
     except (ValueError, KeyError, RuntimeError) as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         log.warning("the cached model %s is damaged (%s); moved to %s, training again", path.name, error, aside.name)
         return None
     return facts
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def test_a_rate_brings_its_denominator_and_interval(shown):
     assert payload["n"] == 4
     assert payload["unit"] == "%"
     assert payload["interval"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
-    assert shown[0][0]["text/plain"].startswith("fooled: 75% (95% interval [30%, 95%]; n = 4")
+    assert shown[0][0]["text/plain"].startswith("fooled: 75% (95% interval [30%, 95%]; n = 4 inputs")
 
 
 @pytest.mark.parametrize(("value", "flag", "text"), [(float("nan"), "nan", "NaN"), (float("-inf"), "-inf", "minus infinity")])

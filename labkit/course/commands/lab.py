@@ -7,6 +7,10 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.course.lab import Server
 
 HELP = "open JupyterLab on your copy of the notebooks (--check: start, look, stop; --author: on the sources)"
 
@@ -34,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         folder, page, first = project_root(), "/lab/tree/chapters", _first_source()
     else:
         folder, page = work_dir(), "/lab/tree/start.ipynb"
-        first = _prepare(folder)
+        first = prepare(folder)
     if args.check:
         server = lab.start(folder, page, author=args.author, port=args.port)
         try:
@@ -52,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     return _serve(lab.start(folder, page, author=args.author, port=args.port), browser=not args.no_browser)
 
 
-def _serve(server: object, *, browser: bool) -> int:
+def _serve(server: Server, *, browser: bool) -> int:
     """Show the address and wait. Ctrl-C, closing the terminal, or ``kill`` stop the server with its kernels."""
     from labkit.course import lab
 
-    assert isinstance(server, lab.Server) and server.process is not None
+    assert server.process is not None, "a server that was started has a process"
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
@@ -78,7 +82,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _prepare(folder: Path) -> str:
+def prepare(folder: Path) -> str:
     """Make or complete the learner's copy; return the path of the notebook to begin with."""
     from labkit.course import startpage, workcopy
     from labkit.course.chapters import all_chapters
@@ -108,11 +112,9 @@ def _first_source() -> str:
 
 def _build() -> int:
     """Build what the chapters need, if it is not there yet; a second time this takes a moment."""
-    from labkit.course.commands import build
+    from labkit.course.cli import main
 
-    parser = argparse.ArgumentParser()
-    build.add_arguments(parser)
-    return build.run(parser.parse_args([]))
+    return main(["build"])
 
 
 def _say(*lines: str) -> None:

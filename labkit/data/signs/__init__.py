@@ -50,9 +50,10 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
     """
     from labkit.data import cards
 
-    wanted = {"train": 64, "test": 64} if smoke else {"train": size or TRAIN, "test": min(size or TEST, TEST)}
-    if min(wanted.values()) < 1 or wanted["train"] > TRAIN:
-        raise ValueError(f"signs has {TRAIN} training samples; size must be between 1 and that, not {size}")
+    if size is not None and size < 1:
+        raise ValueError(f"size must be at least 1, not {size}")
+    most = min(64 if smoke else TRAIN, size or TRAIN)
+    wanted = {"train": most, "test": min(most, TEST)}
     key = f"signs-v{FORMAT}-seed{seed}"
     if (size is None and not smoke) or (cache_dir("data") / f"{key}.npz").is_file():
         arrays = cached(key, lambda: _whole(seed))

@@ -84,7 +84,7 @@ def _blue_disc(pen: Pen) -> None:
 def _roundabout(pen: Pen) -> None:
     _blue_disc(pen)
     for turn in (-90.0, 30.0, 150.0):
-        # The arrows run clockwise on the page of right-hand traffic's sign when seen from above: counter-clockwise here.
+        # traffic goes around counter-clockwise, as where one drives on the right
         pen.stroke(arc((0, 0), (0.52, 0.52), turn + 40, turn - 26), 0.19, WHITE)
         tip, back = math.radians(turn - 66), math.radians(turn - 24)
         pen.polygon(

@@ -1,0 +1,519 @@
+"""One battery for every evasion attack. A new attack is one more line in ``ATTACKS``; a check is a function that raises AssertionError.
+
+The affine oracle has logits ``(-s, s, -1, -2, ...)`` with ``s = w.x + b``: whether a ball holds a point that turns the answer is then
+known in closed form, for each norm, and so is what an attack must find.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from labkit.attacks import AttackResult, Confident, evasion
+from labkit.attacks.engine import AttackFunction
+from labkit.threats import L0, L1, L2, Ball, Linf
+
+NORMS: dict[str, type[Ball]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
+BUDGETS: dict[str, Ball] = {"linf": Linf(0.1), "l2": L2(0.5), "l1": L1(1.0), "l0": L0(2)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An attack with options. ``exact``: norms in which it reaches the affine optimum; ``random``: starts at a random point."""
+
+    name: str
+    run: AttackFunction
+    options: dict[str, Any] = field(default_factory=dict)
+    exact: tuple[str, ...] = ("linf", "l2", "l1")
+    random: bool = False
+    restarts: int = 1
+
+    def __call__(self, model: Any, x: Tensor, y: Tensor, threat: Ball, **more: Any) -> AttackResult:
+        return self.run(model, x, y, threat, **{**self.options, **more})
+
+    @property
+    def steps(self) -> int:
+        """How many gradients a sample gets that nothing fools."""
+        return int(self.options.get("steps", 1)) * self.restarts
+
+
+ATTACKS = [
+    Entry("fgsm", evasion.fgsm),
+    Entry("bim", evasion.bim, {"steps": 10}, exact=("linf", "l2", "l1", "l0")),
+    Entry("mi_fgsm", evasion.mi_fgsm, {"steps": 10}, exact=("linf", "l2", "l1", "l0")),
+    Entry("mi_fgsm half", evasion.mi_fgsm, {"steps": 6, "decay": 0.5}),
+    Entry("pgd clean", evasion.pgd, {"steps": 10, "random_start": False}, exact=("linf", "l2", "l1", "l0")),
+    Entry("pgd", evasion.pgd, {"steps": 40}, random=True),
+    Entry("pgd restarts", evasion.pgd, {"steps": 10, "restarts": 2}, exact=("linf", "l2"), random=True, restarts=2),
+]
+
+
+# ---- models -------------------------------------------------------------------------------------------------------------------------
+
+
+class Oracle(nn.Module):
+    """Logits ``(-s, s, -1, -2, ...)``; only class 0 and class 1 can ever win."""
+
+    def __init__(self, weight: Tensor, bias: float, classes: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), bias
+        self.register_buffer("constant", -torch.arange(1, classes - 1, dtype=weight.dtype))
+
+    def score(self, x: Tensor) -> Tensor:
+        """Return s, (B,)."""
+        return x.flatten(1) @ self.weight + self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.score(x)[:, None]
+        return torch.cat([-s, s, self.constant.expand(len(x), -1)], 1)
+
+
+class Counting(nn.Module):
+    """Counts what goes through: rows forward, and rows whose answer received a gradient."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.calls, self.forwards, self.backwards = inner, 0, 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls, self.forwards = self.calls + 1, self.forwards + len(x)
+        logits: Tensor = self.inner(x)
+        if logits.requires_grad:
+            logits.register_hook(self._note)
+        return logits
+
+    def _note(self, grad: Tensor) -> None:
+        self.backwards += len(grad)
+
+
+def net(dtype: torch.dtype = torch.float64, shape: tuple[int, ...] = (3, 4, 4), classes: int = 4, seed: int = 0) -> nn.Module:
+    """Return a small network with everything that has a training mode in it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if len(shape) == 3:
+            body = nn.Sequential(nn.Conv2d(shape[0], 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
+                                 nn.Linear(6 * shape[1] * shape[2], classes))  # fmt: skip
+            body[1].running_mean.normal_()  # type: ignore[union-attr, operator]
+        else:
+            body = nn.Sequential(nn.Linear(shape[0], 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, classes))
+    return body.to(dtype).eval()
+
+
+def inputs(count: int, shape: tuple[int, ...] = (3, 4, 4), dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
+    """Return inputs in [0, 1], about a third of the values at exactly 0 or 1."""
+    x = torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return (x * 1.5 - 0.25).clamp(0, 1)
+
+
+def task(count: int = 9, shape: tuple[int, ...] = (3, 4, 4), dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor, Tensor]:
+    """Return a network, inputs, and labels of which every fourth is wrong for the network."""
+    model, x = net(dtype, shape), inputs(count, shape, dtype)
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    y[::4] = (y[::4] + 1) % 4
+    return model, x, y
+
+
+def oracle_task(
+    norm: str, classes: int, shape: tuple[int, ...], dtype: torch.dtype, count: int = 24
+) -> tuple[Oracle, Tensor, Tensor, Ball, Tensor, Tensor]:
+    """Return (model, x, y, threat, wrongness, gain): the answer is wrong where wrongness > 0; the ball can add ``gain`` to it."""
+    source = torch.Generator().manual_seed(7)
+    size = int(np.prod(shape))
+    pixels = size // shape[0] if len(shape) == 3 else size
+    # Sizes differ between pixels but not between the channels of one, so that the best pixel is also the one PGD-L0 settles on.
+    length = torch.rand(pixels, generator=source, dtype=torch.float64) * 0.2 + 0.2
+    length[pixels // 2] = 1.0
+    sign = torch.randint(0, 2, (size,), generator=source).double() * 2 - 1
+    weight = length.repeat(size // pixels) * sign
+    x = torch.rand(count, size, generator=source, dtype=torch.float64)
+    if norm == "linf":
+        x = (x * 1.5 - 0.25).clamp(0, 1)
+    elif norm == "l0":
+        x.view(count, -1, pixels)[:, :, pixels // 2] = 0.5
+    else:
+        x = x * 0.2 + 0.4
+    bias = -float((x @ weight).mean())
+    s = x @ weight + bias
+    y = (s > 0).long()
+    y[::6] = 1 - y[::6]
+    wrongness = torch.where(y == 0, s, -s)
+    typical = float(s.abs().median())
+    radius = {"linf": typical / float(weight.abs().sum()), "l2": typical / float(weight.norm()), "l1": typical, "l0": 1}[norm]
+    threat = NORMS[norm](radius)
+    upward = torch.where(y == 0, 1.0, -1.0).double()[:, None] * weight
+    if norm == "linf":
+        gain = (upward * ((x + radius * upward.sign()).clamp(0, 1) - x)).sum(1)
+    elif norm == "l2":
+        gain = (radius * weight.norm()).expand(count)
+    elif norm == "l1":
+        gain = (radius * weight.abs().max()).expand(count)
+    else:
+        gain = torch.maximum(upward * (1 - x), -upward * x).view(count, -1, pixels).sum(1).topk(int(radius)).values.sum(1)
+    model = Oracle(weight.to(dtype), bias, classes)
+    return model, x.to(dtype).view(count, *shape), y, threat, wrongness, gain
+
+
+# ---- what must never change ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def world_untouched(*models: nn.Module) -> Iterator[None]:
+    """Assert that the block leaves generators, tracer, modes, parameters and their gradients exactly as they were."""
+
+    def state() -> tuple[Any, ...]:
+        modes = [module.training for model in models for module in model.modules()]
+        wanted = [p.requires_grad for model in models for p in model.parameters()]
+        grads = [None if p.grad is None else p.grad.clone() for model in models for p in model.parameters()]
+        values = [v.clone() for model in models for v in model.state_dict().values()]
+        name, keys, *rest = np.random.get_state()
+        return torch.get_rng_state(), (name, keys.tolist(), *rest), random.getstate(), sys.gettrace(), modes, wanted, grads, values
+
+    before = state()
+    try:
+        yield
+    finally:
+        after = state()
+        assert torch.equal(before[0], after[0]), "torch's global random state changed"
+        assert before[1] == after[1], "NumPy's global random state changed"
+        assert before[2] == after[2], "Python's global random state changed"
+        assert before[3] is after[3], "the tracer changed"
+        assert before[4] == after[4], "a module changed its mode"
+        assert before[5] == after[5], "requires_grad of a parameter changed"
+        for one, other in zip(before[6], after[6], strict=True):
+            assert (one is None) == (other is None), "a parameter's gradient appeared or vanished"
+            assert one is None or torch.equal(one, other), "a parameter's gradient changed"
+        assert all(torch.equal(one, other) for one, other in zip(before[7], after[7], strict=True)), "weights or statistics changed"
+
+
+def mixed_model(dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Return a network in training mode except for a frozen batch norm, one frozen weight, and a gradient lying around."""
+    model = net(dtype).train()
+    model[1].eval()  # type: ignore[index]
+    model[0].weight.requires_grad_(False)  # type: ignore[index]
+    model[5].bias.grad = torch.ones_like(model[5].bias)  # type: ignore[index]
+    return model
+
+
+def check_state(entry: Entry, norm: str) -> None:
+    """No side effects: on the model, the inputs, the random generators, the tracer; dropout is off inside."""
+    model, (_, x, y) = mixed_model(), task()
+    kept_x, kept_y = x.clone(), y.clone()
+    with world_untouched(model):
+        one, two = entry(model, x, y, BUDGETS[norm]), entry(model, x, y, BUDGETS[norm])
+    assert torch.equal(x, kept_x), "the inputs were modified"
+    assert torch.equal(y, kept_y), "the labels were modified"
+    assert not x.requires_grad
+    assert torch.equal(one.x_adv, two.x_adv), "two calls differ: dropout on?"
+    assert not one.x_adv.requires_grad
+    assert one.x_adv.data_ptr() != x.data_ptr()
+
+
+class Interrupted(Exception):
+    """Raised by a loss in the middle of an attack."""
+
+
+def check_state_after_exception(entry: Entry) -> None:
+    """The same when the attack dies in the middle."""
+    model, (_, x, y) = mixed_model(), task()
+
+    def breaks(x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
+        raise Interrupted
+
+    with world_untouched(model), pytest.raises(Interrupted):
+        entry(model, x, y, Linf(0.1), loss=breaks)
+
+
+# ---- what must be found -------------------------------------------------------------------------------------------------------------
+
+
+def check_oracle(entry: Entry, norm: str, classes: int = 3, shape: tuple[int, ...] = (12,), dtype: torch.dtype = torch.float64) -> None:
+    """Success exactly where the ball's best response turns the answer; wrong from the start exactly where the oracle says so."""
+    model, x, y, threat, wrongness, gain = oracle_task(norm, classes, shape, dtype)
+    reachable = wrongness + gain > 0
+    decided = (wrongness + gain).abs() > 0.03 * gain
+    count = int((reachable & (wrongness < 0) & decided).sum()), int((~reachable & decided).sum()), int((wrongness > 0).sum())
+    assert min(count) >= 2, f"the task decides nothing: {count}"
+    found = entry(model, x, y, threat)
+    assert torch.equal(found.already, wrongness > 0), "already"
+    wrong = decided & (found.success != reachable)
+    assert not wrong.any(), f"{norm}: {int(wrong.sum())} of {int(decided.sum())} outcomes are not the oracle's"
+    # The same through target=, on those that are answered rightly.
+    right = wrongness < 0
+    aimed = entry(model, x[right], y[right], threat, target=1 - y[right])
+    assert torch.equal(aimed.success[decided[right]], reachable[right & decided]), f"{norm}, targeted"
+    assert bool((aimed.prediction == 1 - y[right])[aimed.success].all())
+
+
+def band(x: Tensor) -> Tensor:
+    """Logits of a model that errs only where the first feature lies in (0.53, 0.57)."""
+    return torch.stack([torch.zeros_like(x[:, 0]), 0.02 - (x[:, 0] - 0.55).abs()], 1)
+
+
+def upwards(x_adv: Tensor, logits: Tensor, y: Tensor) -> Tensor:
+    """A loss that pushes through the band and out again."""
+    return x_adv[:, 0] + 0 * logits.sum(1)
+
+
+def check_keeps_found(entry: Entry) -> None:
+    """What was found on the way is returned, not where the run ended; a later restart does not overwrite it."""
+    x = torch.full((32, 3), 0.5, dtype=torch.float64)
+    x[:, 1] = torch.linspace(0, 1, 32)  # different contents, different random starts
+    y, threat = torch.zeros(32, dtype=torch.int64), Linf(0.2)
+    starts = [threat.sample(x, 0, k)[:, 0] for k in range(entry.restarts)] if entry.random else [x[:, 0]]
+    expected = torch.stack([start < 0.57 for start in starts]).any(0)
+    found = entry(band, x, y, threat, loss=upwards, step_size=0.02, steps=20)
+    assert torch.equal(found.success, expected), "a point that was found got lost"
+    assert bool(((found.x_adv[:, 0] - 0.55).abs() < 0.02)[expected].all())
+
+
+def check_targeted(entry: Entry, norm: str) -> None:
+    """A target is reached or not by the answer alone, and never confused with the label."""
+    model, x, y = task(12)
+    clean = model(x).argmax(1)
+    target = (y + 2) % 4
+    found = entry(model, x, y, BUDGETS[norm], target=target)
+    answer = model(found.x_adv).argmax(1)
+    assert torch.equal(found.success, answer == target)
+    assert torch.equal(found.already, clean == target)
+    assert torch.equal(found.y, y)
+    assert found.success_rate.n == int((clean != target).sum())
+    with pytest.raises(ValueError, match="targeted attack does not measure"):
+        _ = found.robust_accuracy
+
+
+def check_already(entry: Entry, norm: str) -> None:
+    """What was wrong before is untouched, counts as a success, costs no gradient, and has its place in the denominators."""
+    model, x, y = task(12)
+    already = model(x).argmax(1) != y
+    assert already.sum() >= 3
+    found = entry(model, x, y, BUDGETS[norm])
+    assert torch.equal(found.already, already)
+    assert bool(found.success[already].all())
+    assert torch.equal(found.x_adv[already], x[already]), "an input that was wrong before was changed"
+    assert bool((found.distance[already] == 0).all())
+    assert bool((found.backwards[already] == 0).all())
+    assert (found.robust_accuracy.n, found.success_rate.n) == (12, int((~already).sum()))
+    assert found.robust_accuracy.k == 12 - int(found.success.sum())
+    assert found.success_rate.k == int((found.success & ~already).sum())
+
+
+def check_verified(entry: Entry, norm: str, dtype: torch.dtype) -> None:
+    """Success, prediction and distance are what anybody would compute from ``x_adv``."""
+    model, x, y = task(16, dtype=dtype)
+    threat = BUDGETS[norm]
+    found = entry(model, x, y, threat)
+    with torch.no_grad():
+        answer = model(found.x_adv).argmax(1)
+    assert torch.equal(found.success, answer != y)
+    assert torch.equal(found.prediction, answer)
+    change = (found.x_adv.double() - x.double()).numpy().reshape(16, -1)
+    expected = {"linf": np.abs(change).max(1), "l2": np.sqrt((change**2).sum(1)), "l1": np.abs(change).sum(1),
+                "l0": (change.reshape(16, 3, -1) != 0).any(1).sum(1)}[norm]  # fmt: skip
+    np.testing.assert_allclose(found.distance.numpy(), expected, rtol=1e-12)
+    assert found.x_adv.dtype == dtype
+    assert bool((found.distance <= threat.eps).all())
+    turned = found.success & ~found.already
+    assert found.median_distance == pytest.approx(float(np.median(expected[turned.numpy()])), nan_ok=True)
+
+
+# ---- what must not matter -----------------------------------------------------------------------------------------------------------
+
+
+def check_batches(entry: Entry, norm: str) -> None:
+    """How the inputs are cut into batches, and their order, change nothing: points, outcomes, costs, flags."""
+    model, x, y = task(10)
+    threat = BUDGETS[norm]
+    whole = entry(model, x, y, threat)
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(3))
+    split = AttackResult.concatenate([entry(model, x[:4], y[:4], threat), entry(model, x[4:], y[4:], threat)])
+    shuffled = entry(model, x[order], y[order], threat)
+    others = {"1": (entry(model, x, y, threat, batch_size=1), torch.arange(10)), "3": (entry(model, x, y, threat, batch_size=3), torch.arange(10)),
+              "split": (split, torch.arange(10)), "order": (shuffled, order)}  # fmt: skip
+    for name, (other, places) in others.items():
+        for part in ("x_adv", "distance"):
+            gap = (getattr(whole, part)[places] - getattr(other, part)).abs().max()
+            assert float(gap) < 1e-9, f"{part} depends on the batch ({name}): {float(gap)}"
+        for part in ("success", "already", "prediction", "forwards", "backwards"):
+            assert torch.equal(getattr(whole, part)[places], getattr(other, part)), f"{part} depends on the batch ({name})"
+        for flag in whole.flags:
+            assert torch.equal(whole.flags[flag][places], other.flags[flag]), f"flag {flag} depends on the batch ({name})"
+
+
+def check_seed(entry: Entry, norm: str) -> None:
+    """The same seed gives the same points; another seed other points where the start is random, and only there."""
+    model, x, y = task(6)
+    goal = Confident(1e9)
+    one, again, other = (entry(model, x, y, BUDGETS[norm], goal=goal, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(one.x_adv, again.x_adv)
+    if entry.random:
+        again, other = (entry(model, x, y, BUDGETS[norm], goal=goal, seed=seed, steps=1, step_size=1e-3) for seed in (5, 6))
+        assert not torch.equal(again.x_adv, other.x_adv)
+    else:
+        assert torch.equal(one.x_adv, other.x_adv)
+
+
+def check_shift(entry: Entry, norm: str, loss: str) -> None:
+    """A constant added to all logits changes nothing."""
+    model, x, y = task(8)
+    one = entry(model, x, y, BUDGETS[norm], loss=loss)
+    other = entry(lambda v: model(v) - 8.0, x, y, BUDGETS[norm], loss=loss)
+    assert torch.equal(one.success, other.success)
+    assert float((one.x_adv - other.x_adv).abs().max()) < 1e-9, f"{loss} sees a shift of the logits"
+
+
+def check_feasible(entry: Entry, threat: Ball) -> None:
+    """In float32, with every input running to its last step: inside ball, box and mask, exactly."""
+    model, x, y = task(8, dtype=torch.float32)
+    for goal in (None, Confident(1e9)):
+        found = entry(model, x, y, threat, goal=goal)
+        assert bool(threat.contains(found.x_adv, x).all())
+        change = (found.x_adv.double() - x.double()).flatten(1)
+        assert float(found.x_adv.min()) >= threat.low
+        assert float(found.x_adv.max()) <= threat.high
+        length = {"linf": change.abs().amax(1), "l2": change.square().sum(1).sqrt(), "l1": change.abs().sum(1),
+                  "l0": (change != 0).view(8, 3, -1).any(1).sum(1)}[threat.norm]  # fmt: skip
+        assert float(length.max()) <= threat.eps * (1 + 1e-12), f"{threat}: {float(length.max()) - threat.eps:g} outside"
+        if threat.mask is not None:
+            assert bool((change.view_as(x) * (1 - threat.mask) == 0).all())
+
+
+def check_nan(entry: Entry, norm: str) -> None:
+    """A sample on which the model breaks is flagged and stays alone with it."""
+    model, x, y = task(8)
+    x[3, 0, 0, 0] = 0.987654321
+
+    def breaks(v: Tensor) -> Tensor:
+        logits: Tensor = model(v)
+        marked = (v[:, 0, 1, 1] == 0.123456789)[:, None]
+        return torch.where(marked, logits * torch.nan, logits)
+
+    x[3, 0, 1, 1] = 0.123456789
+    mask = torch.ones(3, 4, 4, dtype=torch.float64)
+    mask[0, 1, 1] = 0  # so that the mark stays
+    threat = NORMS[norm](BUDGETS[norm].eps, mask=mask)
+    alone, broken = entry(model, x, y, threat), entry(breaks, x, y, threat)
+    rest = torch.arange(8) != 3
+    assert torch.equal(alone.x_adv[rest], broken.x_adv[rest]), "a nan reached a neighbour"
+    assert torch.equal(alone.success[rest], broken.success[rest])
+    assert broken.flags["non_finite"].tolist() == (~rest).tolist(), "not flagged"
+    assert not broken.success[3]
+    assert bool(broken.x_adv.isfinite().all())
+
+
+def check_sizes(entry: Entry, norm: str) -> None:
+    """No inputs, one input, and as many inputs as an image is wide."""
+    model, x, y = task(4)
+    whole = entry(model, x, y, BUDGETS[norm])
+    for i in range(4):
+        assert float((entry(model, x[i : i + 1], y[i : i + 1], BUDGETS[norm]).x_adv - whole.x_adv[i]).abs().max()) < 1e-9
+    empty = entry(model, x[:0], y[:0], BUDGETS[norm])
+    assert empty.x_adv.shape == (0, 3, 4, 4)
+    assert (empty.success.shape, empty.success.dtype, empty.success_rate.n) == ((0,), torch.bool, 0)
+
+
+def check_counts(entry: Entry, norm: str) -> None:
+    """The passes on record are the passes that a counting model saw."""
+    model, x, y = task(8)
+    counter = Counting(model)
+    found = entry(counter, x, y, BUDGETS[norm], batch_size=1)
+    assert (int(found.forwards.sum()), int(found.backwards.sum())) == (counter.forwards, counter.backwards)
+    counter = Counting(model)
+    found = entry(counter, x, y, BUDGETS[norm])
+    assert int(found.forwards.sum()) == counter.forwards
+    counter = Counting(model)
+    found = entry(counter, x, y, BUDGETS[norm], goal=Confident(1e9))  # nobody leaves
+    # Each step once; the clean inputs once if the start is random; each restart but the last is judged; the verification.
+    passes = entry.steps + entry.random + (entry.restarts - 1) + 1
+    assert found.forwards.tolist() == [passes] * 8
+    assert found.backwards.tolist() == [entry.steps] * 8
+    assert (counter.calls, counter.backwards) == (passes, 8 * entry.steps)
+
+
+def check_errors(entry: Entry) -> None:
+    """Every mistake of a user is named, with the value seen."""
+    model, x, y = task(4, dtype=torch.float32)
+    budget = Linf(0.1)
+
+    def refused(kind: type[Exception], match: str, *arguments: Any, **options: Any) -> None:
+        with pytest.raises(kind, match=match):
+            entry(model, *arguments, **options)
+
+    refused(ValueError, "divide by 255", x * 255, y, budget)
+    refused(ValueError, "normalized", (x - 0.5) / 0.25, y, budget)
+    refused(ValueError, r"from 0 to 1\.1.*clamp", x * 1.1, y, budget)
+    refused(ValueError, "not finite", torch.where(x > 0.5, torch.nan, x), y, budget)
+    refused(TypeError, "divide images by 255", (x * 255).to(torch.uint8), y, budget)
+    refused(TypeError, "float16", x.half(), y, budget)
+    refused(TypeError, "ndarray", x.numpy(), y, budget)
+    refused(ValueError, "batch dimension", x[0, 0, 0], y, budget)
+    refused(ValueError, r"shape \(4,\).*\(3,\)", x, y[:3], budget)
+    refused(ValueError, "one-hot", x, torch.eye(4, dtype=torch.int64)[y], budget)
+    refused(TypeError, "float32.*one-hot", x, torch.eye(4)[y], budget)
+    refused(TypeError, "int32", x, y.int(), budget)
+    refused(ValueError, "negative", x, y - 9, budget)
+    refused(ValueError, r"y holds class 9, but the model has 4 classes", x, torch.full_like(y, 9), budget)
+    refused(ValueError, r"target holds class 9, but the model has 4 classes", x, y, budget, target=torch.full_like(y, 9))
+    refused(ValueError, "1 of 4 targets equal the true label", x, y, budget, target=torch.cat([y[:1], (y[1:] + 1) % 4]))
+    refused(TypeError, "no option 'epsilon'.*step_size", x, y, budget, epsilon=0.1)
+    refused(ValueError, "needs a budget", x, y, Linf())
+    refused(TypeError, "norm ball", x, y, 0.1)
+    refused(ValueError, "unknown loss 'hinge'", x, y, budget, loss="hinge")
+    refused(ValueError, "precision", x, y, budget, precision="float16")
+    refused(ValueError, "batch_size", x, y, budget, batch_size=0)
+    with pytest.raises(ValueError, match="autograd"):
+        entry(lambda v: model(v).detach(), x, y, budget)
+    with pytest.raises(ValueError, match="must return logits"):
+        entry(lambda v: model(v).argmax(1), x, y, budget)
+    if "steps" in entry.options:
+        refused(ValueError, "steps", x, y, budget, steps=0)
+
+
+# ---- balls --------------------------------------------------------------------------------------------------------------------------
+
+
+def check_ball(threat: Ball, x_adv: Tensor, x: Tensor) -> None:
+    """Projection: feasible, idempotent, the identity inside; and nearest (an obtuse angle) where the ball promises it."""
+    projected = threat.project(x_adv, x)
+    assert bool(threat.contains(projected, x).all()), "outside"
+    again = threat.project(projected, x)
+    assert float((again - projected).abs().max()) < 1e-12, "not idempotent"
+    inside = threat.sample(x, seed=1)
+    assert torch.equal(threat.project(inside, x), inside), "moves points that are inside"
+    nearest = {"linf": True, "l1": True, "l2": bool((projected > threat.low).all() & (projected < threat.high).all()), "l0": False}[threat.norm]
+    if nearest:
+        for seed in range(5):
+            other = threat.sample(x, seed=seed)
+            angle = ((x_adv - projected) * (other - projected)).flatten(1).sum(1)
+            assert float(angle.max()) < 1e-9, "not the nearest point"
+
+
+def check_uniform(threat: Ball, dims: int = 3, count: int = 3000) -> None:
+    """Random points are uniform in the ball, where the box leaves room: by radius, by coordinate, by direction."""
+    x = torch.full((count, dims), 0.5, dtype=torch.float64)
+    keys = torch.rand(count, dims, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e-4
+    x = x + keys
+    change = (threat.sample(x, seed=2) - x) / threat.eps
+    length = {"linf": change.abs().amax(1), "l2": change.norm(dim=1), "l1": change.abs().sum(1)}[threat.norm]
+    for name, numbers in (("radius", length**dims), *((f"sign of feature {i}", None) for i in range(dims))):
+        if numbers is not None:
+            assert stats.kstest(numbers.numpy(), "uniform").pvalue > 1e-4, name
+    for i in range(dims):
+        positive = int((change[:, i] > 0).sum())
+        assert stats.binomtest(positive, count).pvalue > 1e-4, f"feature {i} is not centered"
+        assert stats.kstest(change[:, 0].abs().numpy(), change[:, i].abs().numpy()).pvalue > 1e-4, "features differ"
+    if threat.norm == "linf":
+        assert stats.kstest(change[:, 0].numpy(), stats.uniform(-1, 2).cdf).pvalue > 1e-4
+
+
+Check = Callable[..., None]
