@@ -59,7 +59,8 @@ def test_no_tensors_and_no_metadata(tmp_path):
 
 def test_strided_tensors_are_written_by_their_values(tmp_path):
     image = numbers((2, 3, 4, 4), torch.float32)
-    tensors = {"transposed": numbers((3, 4), torch.float32).t(), "last": image.to(memory_format=torch.channels_last), "part": image[:, 1, ::2]}
+    last = image.to(memory_format=torch.channels_last)
+    tensors = {"transposed": numbers((3, 4), torch.float32).t(), "last": last, "part": image[:, 1, ::2]}
     write_tensors(tmp_path / "a", tensors)
     same(tensors, read_tensors(tmp_path / "a")[0])
 

@@ -61,7 +61,9 @@ from labkit.reporting import image_row
 
 few = data.test.subset(12)
 answers = model(few.x).argmax(1)
-image_row(few.x, [data.classes[k] for k in answers.tolist()], wrong=(answers != few.y).tolist(), per_row=6)
+image_row(
+    few.x, [data.classes[k] for k in answers.tolist()], wrong=(answers != few.y).tolist(), per_row=6
+)
 
 # %% [markdown]
 # Above each sign stands what the network answers. Now take one stop sign, and one wish: the network shall read
@@ -152,7 +154,9 @@ noisy = Linf(8 / 255).sample(signs.x, seed=SEED)
 as_limit = Rate(int((model(noisy).argmax(1) == limit).sum()), len(signs), "stop signs")
 wrong = Rate(int((model(noisy).argmax(1) != stop).sum()), len(signs), "stop signs")
 shares = {"noise: any wrong answer": wrong, "noise: the wished answer": as_limit}
-bar_chart(shares | {"attack: the wished answer": result.success_rate}, xlabel="share of the stop signs")
+bar_chart(
+    shares | {"attack: the wished answer": result.success_rate}, xlabel="share of the stop signs"
+)
 
 # %%
 from labkit.reporting import record
@@ -204,6 +208,7 @@ from labkit.course import check, exercise, hint, solution
 
 exercise("00.1")
 
+
 # %% tags=["exercise"]
 def linf_distance(x_adv, x):
     """Return how far each image was moved: the largest change of any of its values.
@@ -211,6 +216,7 @@ def linf_distance(x_adv, x):
     x_adv, x: images in [0, 1], shape (B, C, H, W). Returns shape (B,).
     """
     raise NotImplementedError
+
 
 # %% tags=["check"]
 check("00.1", linf_distance)
@@ -224,6 +230,7 @@ solution("00.1")
 # %%
 exercise("00.2")
 
+
 # %% tags=["exercise"]
 def robust_accuracy(predicted_clean, predicted_adv, y):
     """Return the share of all images that the model gets right both as they are and after the attack.
@@ -231,6 +238,7 @@ def robust_accuracy(predicted_clean, predicted_adv, y):
     predicted_clean, predicted_adv, y: class numbers, shape (B,). Returns a number from 0 to 1.
     """
     raise NotImplementedError
+
 
 # %% tags=["check"]
 check("00.2", robust_accuracy)

@@ -111,7 +111,7 @@ class Search:
     def _count(self) -> None:
         """Write down the passes that the inputs in play have made together: two tensors per run instead of two per step."""
         forwards, backwards = self._passes
-        if forwards:
+        if forwards or backwards:
             self.forwards[self.index] += forwards
             self.backwards[self.index] += backwards
         self._passes = [0, 0]

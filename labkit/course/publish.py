@@ -23,7 +23,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # What would tell whose machine this was. A path in prose ("/tmp") does not count: a name must follow.
 ABSOLUTE_PATH = re.compile(r"(?:/home/|/root/|/Users/|/tmp/|/private/|/var/folders/|/opt/|/work/|[A-Z]:\\+Users\\)[\w.\-]")
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,16}\b")
-_KERNEL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py(?::\d+)?")
+_KERNEL_FILE = re.compile(r"(?<!\S)\S*ipykernel_\d+[/\\]\d+\.py(?::\d+)?")
 _TEXT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
 
 
@@ -90,12 +90,11 @@ def clean(executed: Any, chapter: Chapter, root: Path) -> Any:
             raise NotPublished("the executed notebook is not of this source; run it again")
         count += 1
         cell.execution_count = count
-        cell.outputs = _merge_streams([_clean_output(output, count, root) for output in outputs[cell["id"]]])
+        cell.outputs = [_clean_output(output, count, root) for output in _merge_streams(outputs[cell["id"]])]
     return fresh
 
 
 def _clean_output(output: Any, count: int, root: Path) -> Any:
-    output = nbformat.from_dict(dict(output))  # type: ignore[no-untyped-call]
     if output.output_type == "stream":
         output.text = _anonymous(output.text, root)
     elif output.output_type in ("display_data", "execute_result"):
@@ -134,13 +133,13 @@ def overwrite(text: str) -> str:
 
 
 def _merge_streams(outputs: list[Any]) -> list[Any]:
-    """Join neighboring pieces of one stream: how a kernel cuts it depends on the moment."""
+    """Join neighboring pieces of one stream: how a kernel cuts it depends on the moment, and a line may be overwritten later."""
     merged: list[Any] = []
     for output in outputs:
         if output.output_type == "stream" and merged and merged[-1].output_type == "stream" and merged[-1].name == output.name:
-            merged[-1].text = overwrite(merged[-1].text + output.text)
+            merged[-1].text += output.text
         else:
-            merged.append(output)
+            merged.append(nbformat.from_dict(dict(output)))  # type: ignore[no-untyped-call]  # a copy: the executed notebook stays
     return merged
 
 

@@ -51,6 +51,8 @@ class Trades(Objective):
 
     ``CE(f(x), y) + beta * max KL(f(x) || f(x'))``; the inner loop climbs the divergence from x plus noise of deviation 0.001, in
     evaluation mode. Zhang et al. 2019, arXiv 1901.08573. Notes: noise and mode are those of the authors' code.
+    In bfloat16 both that noise and small divergences drown in rounding, so the points found are weaker (a sixth less loss on a small
+    trained network with 10 steps, where ``Adversarial`` loses nothing): prefer float32 here.
     """
 
     threat: Ball

@@ -62,8 +62,8 @@ def test_it_answers_on_the_loopback_address_with_its_token(server: lab.Server, w
     settings = json.loads(re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
     disabled = settings["disabledExtensions"]
     assert "@jupyterlab/apputils-extension:announcements" in disabled
+    stranger = lab.Server(None, server.url, "not-the-token", server.page, server.log)
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        stranger = lab.Server(None, server.url, "not-the-token", server.page, server.log)
         stranger.ask("/api/contents")
     address = server.url.rpartition(":")
     assert address[0] == "http://127.0.0.1"

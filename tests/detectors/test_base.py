@@ -50,8 +50,11 @@ def test_fpr_one_flags_everything_also_in_single_precision(kind):
 
 @pytest.mark.parametrize(
     ("normal", "fpr", "message"),
-    [([], 0.1, "at least one"), ([1.0], -0.1, r"-0\.1"), ([1.0], 5, "got 5"), ([math.nan], 0.1, "finite"), ([math.inf, 1.0], 0.1, "finite")],
-)
+    [
+        ([], 0.1, "at least one"), ([1.0], -0.1, r"-0\.1"), ([1.0], 5, "got 5"),
+        ([math.nan], 0.1, "finite"), ([math.inf, 1.0], 0.1, "finite"),
+    ],
+)  # fmt: skip
 def test_thresholds_refuse(normal, fpr, message):
     with pytest.raises(ValueError, match=message):
         threshold_at_fpr(torch.tensor(normal), fpr)

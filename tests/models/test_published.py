@@ -22,7 +22,8 @@ def foreign_weights():
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
-    ours, theirs = tmp_path / "authors" / "advertorch_mnist_lenet5_clntrained.safetensors", tmp_path / "advertorch" / "mnist_lenet5_clntrained.pt"
+    ours = tmp_path / "authors" / "advertorch_mnist_lenet5_clntrained.safetensors"
+    theirs = tmp_path / "advertorch" / "mnist_lenet5_clntrained.pt"
     ours.parent.mkdir()
     theirs.parent.mkdir()
     return ours, theirs

@@ -13,6 +13,15 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "models"
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Problems of this size take many times longer when threads are woken for each operation."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def blobs(n=120, seed=0, role="train"):
     """Three well separated classes in the unit square."""
     source = torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,15 @@ def test_one_epoch_of_sgd_by_hand():
     from labkit.seeding import generator
 
     data, model, twin = blobs(10), net(), net()
-    trained = fit(model, data, epochs=1, batch_size=4, optimizer="sgd", learning_rate=0.1, weight_decay=0.01, momentum=0.9, cache=False, seed=3)
+    recipe = Recipe(epochs=1, batch_size=4, optimizer="sgd", learning_rate=0.1, weight_decay=0.01, momentum=0.9)
+    trained = fit(model, data, recipe, cache=False, seed=3)
     order = torch.randperm(10, generator=generator(3, "order", 0))
     speed = [torch.zeros_like(p) for p in twin.parameters()]
     total = 0.0
     # Three steps: up over round(0.3 * 3) = 1 step, down over 2: the rate is multiplied by 1, 1, 1/2.
     for rate, index in zip((0.1, 0.1, 0.05), (order[:4], order[4:8], order[8:]), strict=True):
         loss = nn.functional.cross_entropy(twin(data.x[index]), data.y[index])
-        total += float(loss) * len(index)
+        total += float(loss.detach()) * len(index)
         for p, v, g in zip(twin.parameters(), speed, torch.autograd.grad(loss, list(twin.parameters())), strict=True):
             with torch.no_grad():
                 v.mul_(0.9).add_(g + 0.01 * p)
@@ -108,13 +110,17 @@ def test_frozen_weights_stay_frozen():
     model = net()
     model[1].requires_grad_(False)
     before = weights_of(model)
-    fit(model, blobs(), epochs=2, optimizer="sgd", learning_rate=0.1, weight_decay=0.1, objective=Adversarial(Linf(0.05), steps=2), cache=False)
+    recipe = Recipe(epochs=2, optimizer="sgd", learning_rate=0.1, weight_decay=0.1)
+    fit(model, blobs(), recipe, objective=Adversarial(Linf(0.05), steps=2), cache=False)
     assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
     assert torch.equal(model[1].weight, before["1.weight"])
     assert not torch.equal(model[3].weight, before["3.weight"])
 
 
-@pytest.mark.parametrize("objective", [Natural(), Adversarial(Linf(0.05), steps=2), Trades(Linf(0.05), steps=2), Free(Linf(0.05), replays=2)])
+AIMS = [Natural(), Adversarial(Linf(0.05), steps=2), Trades(Linf(0.05), steps=2), Free(Linf(0.05), replays=2)]
+
+
+@pytest.mark.parametrize("objective", AIMS, ids=lambda aim: type(aim).__name__)
 def test_the_global_random_state_is_neither_used_nor_changed(objective):
     def model():
         return nn.Sequential(net(), nn.Dropout(0.3))
@@ -164,10 +170,6 @@ def test_without_the_cache_nothing_is_read_or_written(own_cache):
     assert not again.loaded
     assert again.key == first.key
     assert equal(weights_of(first.model), weights_of(again.model))
-
-
-class Shifted(nn.Linear):
-    """Like a linear layer, with a setting that its text shows."""
 
 
 CHANGES = {
@@ -388,8 +390,8 @@ def test_an_empty_split():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_loss_that_blows_up_is_an_error_and_leaves_no_model(own_cache, optimizer):
-    with pytest.raises(FloatingPointError, match=r"learning rate 1e\+38"):
-        fit(net(), blobs(), epochs=5, batch_size=8, optimizer=optimizer, learning_rate=1e38, schedule="constant")
+    with pytest.raises(FloatingPointError, match=r"learning rate 1e\+37"):
+        fit(net(), blobs(), epochs=5, batch_size=8, optimizer=optimizer, learning_rate=1e37, schedule="constant")
     assert list(own_cache.glob("*.safetensors")) == []
 
 
@@ -427,7 +429,7 @@ def augmented(x, seed=0, **settings):
 def moved(image, down, right):
     """The image moved by whole pixels, zeros behind it; written with loops."""
     out = torch.zeros_like(image)
-    channels, height, width = image.shape
+    height, width = image.shape[1:]
     for i in range(height):
         for j in range(width):
             if 0 <= i - down < height and 0 <= j - right < width:
@@ -468,8 +470,8 @@ def test_both_together_and_repeatably():
 
 # What a version trains --------------------------------------------------------------------------------------------------------------
 
-#: fit.VERSION -> the sums of two trained models' weights, times 1, 2, 3, ... (so that an exchange shows too).
-PINNED = {1: {"mlp, adam": 0.0, "convnet, sgd, flips, shifts": 0.0}}
+#: VERSION -> the weights of two trained models, summed with a different factor each (so that an exchange shows too).
+PINNED = {1: {"mlp, adam": 1.0660125173623383, "convnet, sgd, flips, shifts": 5.342960545662601}}
 
 
 def checksum(model):
@@ -478,33 +480,16 @@ def checksum(model):
 
 
 def test_a_version_trains_what_it_always_trained():
+    """In float64, so that other processors and thread counts agree far below the tolerance."""
+    points, images = blobs(), pictures()
+    points, images = replace(points, x=points.x.double()), replace(images, x=images.x.double())
+    moving = Recipe(epochs=2, batch_size=16, optimizer="sgd", learning_rate=0.02, schedule="cosine", flip=True, shift=1)
     models = {
-        "mlp, adam": fit(net(), blobs(), epochs=3, batch_size=16, learning_rate=0.01, cache=False, seed=7).model,
-        "convnet, sgd, flips, shifts": fit(
-            small_convnet(1, 2, 8, width=2), pictures(), epochs=2, batch_size=16, optimizer="sgd", learning_rate=0.02, flip=True, shift=1,
-            schedule="cosine", cache=False, seed=7,
-        ).model,
-    }  # fmt: skip
+        "mlp, adam": fit(net().double(), points, epochs=3, batch_size=16, learning_rate=0.01, cache=False, seed=7).model,
+        "convnet, sgd, flips, shifts": fit(small_convnet(1, 2, 8, width=2).double(), images, moving, cache=False, seed=7).model,
+    }
     now = {name: checksum(model) for name, model in models.items()}
-    assert now == pytest.approx(PINNED.get(module.VERSION), abs=1e-5), (
-        f"the same recipe now trains other weights: every cached model would be wrong under its key. Raise VERSION in labkit/training/fit.py "
-        f"and write {{{module.VERSION}: {now}}} (with the new number) into PINNED; if only torch changed, say so in the commit"
+    assert now == pytest.approx(PINNED.get(module.VERSION, {}), abs=1e-5), (
+        "the same recipe now trains other weights, so every cached model would be wrong under its key: raise VERSION and update PINNED "
+        f"with {now} under the new number"
     )
-
-
-# Watching ---------------------------------------------------------------------------------------------------------------------------
-
-
-def test_a_watch_sees_every_epoch_and_changes_nothing():
-    def watch(model, epoch):
-        assert not model.training
-        torch.rand(3)
-        nn.functional.cross_entropy(model(blobs().x), blobs().y).backward()  # what it leaves behind must not be trained on
-        return {"accuracy": right(model, blobs()), "number": epoch}
-
-    plain = fit(nn.Sequential(net(), nn.Dropout(0.1)), blobs(), epochs=3, cache=False)
-    watched = fit(nn.Sequential(net(), nn.Dropout(0.1)), blobs(), epochs=3, cache=False, watch=watch)
-    assert equal(weights_of(plain.model), weights_of(watched.model))
-    assert plain.key == watched.key
-    assert [line["number"] for line in watched.history] == [0, 1, 2]
-    assert watched.history[-1]["accuracy"] == right(watched.model, blobs())

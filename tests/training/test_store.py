@@ -39,7 +39,7 @@ def test_nothing_there(tmp_path):
 
 
 def damage(kind, path):
-    weights, metadata = read_tensors(path)
+    weights, _ = read_tensors(path)
     raw = bytearray(path.read_bytes())
     match kind:
         case "truncated":
@@ -64,7 +64,9 @@ def damage(kind, path):
             write_tensors(path, weights | {last: torch.zeros(99)}, {"facts": "{}"})
 
 
-KINDS = ["truncated", "empty", "text", "one bit", "no facts", "facts that are no JSON", "a tensor missing", "a tensor too many", "another shape"]
+KINDS = [
+    "truncated", "empty", "text", "one bit", "no facts", "facts that are no JSON", "a tensor missing", "a tensor too many", "another shape",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

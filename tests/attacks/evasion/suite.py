@@ -140,6 +140,8 @@ def oracle_task(
     if norm == "linf":
         x = (x * 1.5 - 0.25).clamp(0, 1)
     elif norm == "l0":
+        tilt = torch.linspace(-1, 1, count, dtype=torch.float64)[:, None]  # spreads the scores wider than one pixel can repair
+        x = 0.5 + 0.5 * tilt * sign * x
         x.view(count, -1, pixels)[:, :, pixels // 2] = 0.5
     else:
         x = x * 0.2 + 0.4
@@ -324,7 +326,10 @@ def check_verified(entry: Entry, norm: str, dtype: torch.dtype) -> None:
     assert found.x_adv.dtype == dtype
     assert bool((found.distance <= threat.eps).all())
     turned = found.success & ~found.already
-    assert found.median_distance == pytest.approx(float(np.median(expected[turned.numpy()])), nan_ok=True)
+    if turned.any():
+        assert found.median_distance == pytest.approx(float(np.median(expected[turned.numpy()])))
+    else:
+        assert np.isnan(found.median_distance)
 
 
 # ---- what must not matter -----------------------------------------------------------------------------------------------------------
@@ -391,7 +396,6 @@ def check_feasible(entry: Entry, threat: Ball) -> None:
 def check_nan(entry: Entry, norm: str) -> None:
     """A sample on which the model breaks is flagged and stays alone with it."""
     model, x, y = task(8)
-    x[3, 0, 0, 0] = 0.987654321
 
     def breaks(v: Tensor) -> Tensor:
         logits: Tensor = model(v)
@@ -404,7 +408,7 @@ def check_nan(entry: Entry, norm: str) -> None:
     threat = NORMS[norm](BUDGETS[norm].eps, mask=mask)
     alone, broken = entry(model, x, y, threat), entry(breaks, x, y, threat)
     rest = torch.arange(8) != 3
-    assert torch.equal(alone.x_adv[rest], broken.x_adv[rest]), "a nan reached a neighbour"
+    assert float((alone.x_adv - broken.x_adv)[rest].abs().max()) < 1e-9, "a nan reached a neighbor"
     assert torch.equal(alone.success[rest], broken.success[rest])
     assert broken.flags["non_finite"].tolist() == (~rest).tolist(), "not flagged"
     assert not broken.success[3]
