@@ -43,9 +43,11 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_ROOT", str(tmp_path))
     figure = outputs_of(monkeypatch, lambda: curve([0, 1], {"a": [1, 0.5], "b": [1, 0.2]}, xlabel="eps", ylabel="accuracy", unit="%"),
                         lambda: heatmap([[0.5]], ["r"], ["c"], label="x"))  # fmt: skip
-    number = outputs_of(monkeypatch, lambda: record("robust accuracy", 0.5, n=10, interval="wilson", unit="%"), lambda: say("**Half** of it."))
+    number = outputs_of(monkeypatch, lambda: record("robust accuracy", 0.5, n=10, interval="wilson", unit="%"),
+                        lambda: say("**Half** of it."))  # fmt: skip
     write(tmp_path, "attacks", "10_toy_attack", [
-        v4.new_markdown_cell("# 10. A toy attack\n\n- break a thing | or two;\n\nThe loss $L(x + \\delta)$ grows, see [the defense](../defenses/40_toy_defense.ipynb).\n\n"
+        v4.new_markdown_cell("# 10. A toy attack\n\n- break a thing | or two;\n\nThe loss $L(x + \\delta)$ grows, "
+                             "see [the defense](../defenses/40_toy_defense.ipynb).\n\n"
                              "$$\\begin{aligned} a &= \\sum_i x_i \\\\ b &\\leq \\lVert x \\rVert_1 \\end{aligned}$$"),
         v4.new_code_cell('PROFILE = "quick"', metadata={"tags": ["parameters"]}),
         v4.new_code_cell("raise RuntimeError('a book that executes fails here')", outputs=figure, execution_count=1),
@@ -95,17 +97,30 @@ def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tree):
         assert not FETCHES.search(path.read_text(encoding="utf-8")), path.name
 
 
-@pytest.mark.parametrize(("cell", "message"), [
-    (v4.new_markdown_cell("See [nothing](../attacks/11_not_there.ipynb)."), "11_not_there"),
-    (v4.new_markdown_cell("A formula: $\\notacommand{x}$."), "cannot be drawn"),
-    (v4.new_code_cell("1", outputs=[v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "x"})]), "no alt text"),
-])  # fmt: skip
-def test_broken_links_odd_formulas_and_mute_figures_stop_the_build(tree, cell, message, capfd):
-    write(tree, "practice", "50_broken", [v4.new_markdown_cell("# Broken"), cell])
+def test_broken_links_odd_formulas_and_mute_figures_stop_the_build(tree, capfd):
+    write(tree, "practice", "50_broken", [
+        v4.new_markdown_cell("# Broken\n\nSee [nothing](../attacks/11_not_there.ipynb).\n\nA formula: $\\notacommand{x}$."),
+        v4.new_code_cell("1", outputs=[v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "x"})]),
+    ])  # fmt: skip
     assert build(tree / "site") != 0
     captured = capfd.readouterr()
-    assert message in captured.err
+    for message in ("11_not_there", "cannot be drawn", "no alt text"):
+        assert message in captured.err
     assert "NOT built" in captured.out
+
+
+def test_formulas_are_drawn_in_the_color_of_the_text_and_named(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "book" / "_extensions"))
+    from svgmath import svg
+
+    drawn = svg(r"\max_{\lVert\delta\rVert_\infty \le \varepsilon} L(x+\delta)")
+    assert 'fill="currentColor"' in drawn
+    assert drawn.count("<path") == 1
+    widths = [float(re.search(r"width:([\d.]+)em", svg(tex))[1]) for tex in ("x", "xx", r"\frac{xxx}{y}")]
+    assert 0.3 < widths[0] < widths[1] < 2
+    assert svg(r"\begin{aligned} a &= b \\ c &\leq d \end{aligned}", display=True).count("<path") == 4
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        svg(r"\frac{1}")
 
 
 def test_a_tree_without_published_notebooks_or_titles_is_told_so(tree):
@@ -119,9 +134,11 @@ def test_a_tree_without_published_notebooks_or_titles_is_told_so(tree):
 
 
 def test_the_fetch_check_can_fail():
-    for planted in ('<script src="https://cdn.example.org/x.js">', '<link rel="stylesheet" href="//fonts.example.org/css">',
-                    "body { background: url(https://example.org/x.png) }", '<iframe src="x">', '@import "https://example.org/a.css"'):  # fmt: skip
-        assert FETCHES.search(planted), planted
+    planted = [
+        '<script src="https://cdn.example.org/x.js">', '<link rel="stylesheet" href="//fonts.example.org/css">', '<iframe src="x">',
+        "body { background: url(https://example.org/x.png) }", '@import "https://example.org/a.css"',
+    ]  # fmt: skip
+    assert all(FETCHES.search(text) for text in planted)
     assert not FETCHES.search('<a href="https://arxiv.org/abs/1412.6572">Goodfellow</a>')
 
 

@@ -131,7 +131,7 @@ def adversarial_training(model, x, y, eps, epochs, seed=0):
 
 # %% [markdown]
 # Does it do anything? The same network, the same digits, trained with $\varepsilon = 0$ and with $\varepsilon = 0.15$; both are attacked
-# at 0.15 with an attack that is longer than the one in training.
+# at $0.15$ with an attack that is longer than the one in training.
 
 # %%
 from labkit.attacks.evasion import pgd
@@ -433,7 +433,7 @@ def along_fgsm(model, x, y, shares):
     step = fgsm_step(model, x, y)
     with torch.no_grad():
         logits = [model((x + share * wide.eps * step).clamp(0, 1)) for share in shares.tolist()]
-    return [float(loss_of(x, out, y).mean()) for out in logits], [Rate(int((out.argmax(1) == y).sum()), len(y), "signs") for out in logits]
+    return [float(loss_of(out, y).mean()) for out in logits], [Rate(int((out.argmax(1) == y).sum()), len(y), "signs") for out in logits]
 
 
 def fgsm_step(model, x, y):

@@ -92,7 +92,7 @@ def lead(logits):
     return -margin(logits, logits.argmax(1))
 
 
-fooled = {"stopped at once, 8/255": stopped, "ran on, 8/255": further[8], "ran on, 16/255": further[16]}
+fooled = {"stops, 8/255": stopped, "runs on, 8/255": further[8], "runs on, 16/255": further[16]}
 leads = {name: lead(logits_of(model, r.x_adv[r.success & ~r.already])) for name, r in fooled.items()}
 histograms({"untouched": lead(logits_of(model, judged.x)), **leads}, xlabel="lead of the best answer's logit over the second", bins=45)
 
@@ -128,27 +128,28 @@ image_row(way, [f"{what}\n{data.classes[a]}\n{p:.2%} sure" for what, a, p in zip
 # - **entropy**: $-\sum_k p_k \log p_k$, doubt spread over all answers;
 # - **energy**: $-\log \sum_k e^{z_k}$, which never normalizes, and so sees *how large* the logits are.
 #
-# Written as they stand they break: `exp(1000)` overflows, and `1 - p` is exactly zero for every confident answer, so that
-# confident inputs can no longer be ranked. Working with $\log p$ cures both.
+# Written as they stand they break. `exp(1000)` overflows: so subtract the largest logit first, which changes no probability. And `1 - p` is
+# exactly zero in float32 as soon as the best logit leads by 17, so that the surest inputs all tie: so add up what the *others* have instead.
 
 # %%
-def log_softmax(logits):
-    shifted = logits - logits.amax(1, keepdim=True)  # the largest exponent becomes zero: nothing overflows
-    return shifted - shifted.exp().sum(1, keepdim=True).log()
+def shifted(logits):
+    return logits - logits.amax(1, keepdim=True)  # the best logit becomes zero: nothing overflows
 
 
 def max_softmax(logits):
-    return -torch.expm1(log_softmax(logits).amax(1))  # 1 - p, exact even where p is one to seven digits
+    z = shifted(logits)
+    others = z.scatter(1, z.argmax(1, keepdim=True), -torch.inf).exp().sum(1)  # beside the best answer's exp(0) = 1
+    return others / (1 + others)
 
 
 def entropy(logits):
-    log_p = log_softmax(logits)
+    z = shifted(logits)
+    log_p = z - z.exp().sum(1, keepdim=True).log()
     return -(log_p.exp() * log_p).sum(1)
 
 
 def energy(logits):
-    largest = logits.amax(1)
-    return -(largest + (logits - largest[:, None]).exp().sum(1).log())
+    return -(logits.amax(1) + shifted(logits).exp().sum(1).log())
 
 
 # %% tags=["nbval-check-output"]
@@ -159,6 +160,8 @@ wild = torch.cat([logits, 1000 * logits, torch.zeros(1, logits.shape[1])])  # or
 for ours, theirs in ((max_softmax, MaxSoftmax(model)), (entropy, Entropy(model)), (energy, Energy(model))):
     same = torch.allclose(ours(wild), theirs.of_logits(wild), rtol=1e-3, atol=1e-6)
     print(f"{ours.__name__:12s} equals labkit's: {same}; all finite: {bool(ours(wild).isfinite().all())}")
+two = torch.tensor([[20.0, 0.0], [30.0, 0.0]])
+print("leads of 20 and 30:", [f"{s:.0e}" for s in max_softmax(two).tolist()], "and naively", (1 - two.softmax(1).amax(1)).tolist())
 
 # %% [markdown]
 # ## With labkit: a threshold, and an honest report
@@ -250,18 +253,21 @@ heatmap(grid, list(detectors), [f"{name} ({len(z)})" for name, z in answers.item
 
 # %% [markdown]
 # In brackets: how many inputs a column counts. Errors and attacks count only what the network gets *wrong*; the last three columns count everything.
-# An AUROC of half the inputs' worth of ties, `50`, is guessing. Rates at the threshold, with intervals, for one detector of each kind:
+# `50` is guessing; far below it, the detector trusts the attacks more than the signs. At the threshold, for one detector of each kind:
 
 # %%
 from labkit.rates import Rate
-from labkit.reporting import bar_chart
 
-caught = {}
-for name in ("MaxSoftmax", "TwoSided(Energy)"):
-    for kind in ("errors", "PGD 8/255, stops", "PGD 8/255, runs on", "PGD 16/255, runs on", "noise, 8/255"):
-        flagged = detectors[name].of_logits(answers[kind]) > thresholds[name]
-        caught[f"{name}: {kind}"] = Rate(int(flagged.sum()), len(flagged), "inputs")
-bar_chart(caught, xlabel="flagged at a false-alarm budget of 5%")
+
+def flagged(name, kind):
+    alarms = detectors[name].of_logits(answers[kind]) > thresholds[name]
+    return Rate(int(alarms.sum()), len(alarms))
+
+
+kinds = ("errors", "PGD 8/255, stops", "PGD 8/255, runs on", "PGD 16/255, runs on", "noise, 8/255", "uniform noise", "digits")
+caught = {name: [flagged(name, kind) for kind in kinds] for name in ("MaxSoftmax", "Energy", "TwoSided(Energy)")}
+table({"inputs": list(kinds)} | {name: [f"{float(r):.0%} [{r.interval[0]:.0%}, {r.interval[1]:.0%}]" for r in column] for name, column in caught.items()},
+      caption="Flagged at a false-alarm budget of 5%; in brackets 95% intervals")  # fmt: skip
 
 # %% tags=["hide-input"]
 from labkit.reporting import bootstrap
@@ -270,13 +276,19 @@ clean_score, high = detectors["TwoSided(Energy)"].of_logits(logits), detectors["
 pair = (torch.cat([clean_score, high]).numpy(), torch.cat([torch.zeros(len(clean_score)), torch.ones(len(high))]).bool().numpy())
 span = bootstrap(lambda s, l: auroc(torch.tensor(s[~l]), torch.tensor(s[l])), *pair, resamples=300, seed=SEED)
 record("AUROC of TwoSided(Energy), PGD 16/255 that runs on", auroc(clean_score, high), n=len(high), interval=span)
+share = {name: dict(zip(kinds, (f"{float(r):.0%}" for r in column))) for name, column in caught.items()}
 say(
-    f"Natural errors, {len(errors)} of them, are what confidence is good for. The two-sided score flags {float(caught['TwoSided(Energy): PGD 16/255, runs on']):.0%} of the "
-    f"attacks that went far, against {float(caught['MaxSoftmax: PGD 16/255, runs on']):.0%} for maximum softmax. It pays at the other end: of the attacks that stop, it flags "
-    f"{float(caught['TwoSided(Energy): PGD 8/255, stops']):.0%}, against {float(caught['MaxSoftmax: PGD 8/255, stops']):.0%}. Two tails share one budget of false alarms."
+    f"Natural errors (only {len(errors)} of them: mind the interval) and strangers are what confidence is good for: maximum softmax flags {share['MaxSoftmax']['errors']} of the errors and "
+    f"{share['MaxSoftmax']['digits']} of the digits. The two-sided score flags {share['TwoSided(Energy)']['PGD 16/255, runs on']} of the attacks that went far, "
+    f"against {share['MaxSoftmax']['PGD 16/255, runs on']} for maximum softmax. At the other end, of the attacks that stop, it flags "
+    f"{share['TwoSided(Energy)']['PGD 8/255, stops']}, against {share['MaxSoftmax']['PGD 8/255, stops']}: two tails share one budget of false alarms. "
+    f"Energy, one-sided, flags {share['Energy']['PGD 8/255, stops']} there: it asks how large the logits are, and not how close the second answer comes."
 )
 
 # %% [markdown]
+# Why not `TwoSided(MaxSoftmax)`? Its score cannot fall below zero, and most clean signs crowd there. On that side is no room to be unusual; the
+# logits, of which energy is made, have room.
+#
 # ### From too low to too high
 #
 # The same detectors, against the attack that runs on, from a small budget to a large one.
@@ -298,38 +310,47 @@ curve(list(further), lines, xlabel="allowed change of every color value, in step
 #
 # ### Is the confidence at least true? Calibration
 #
-# A network is **calibrated** when, of the answers given with probability 0.9, nine in ten are right.
+# A network is **calibrated** when, of the answers given with probability `0.9`, nine in ten are right.
 # The **expected calibration error** (ECE) averages the gap between confidence and accuracy over bins of confidence. Dividing the logits by
-# one number, the **temperature**, repairs most of it; it is fitted on the `usual` part and judged on the `judged` part.
+# one number, the **temperature**, repairs most of it; it is fitted on the `usual` part and judged on the other two.
 
 # %%
 from labkit.detectors import calibration, fit_temperature
 
 temperature = fit_temperature(logits_of(model, usual.x), usual.y)
 attacked_logits = logits_of(model, further[8].x_adv)
-cases = {"clean": (logits, judged.y), "clean, tempered": (logits / temperature, judged.y),
+unseen, labels = torch.cat([logits, held_out_logits]), torch.cat([judged.y, held_out.y])  # all that the temperature was not fitted on
+cases = {"clean": (unseen, labels), "clean, tempered": (unseen / temperature, labels),
          "attacked, tempered": (attacked_logits / temperature, signs.y)}  # fmt: skip
 calibrated = {name: calibration(z, y, bins=5) for name, (z, y) in cases.items()}
 
 # %%
-rates = {name: [Rate(round(float(right) * int(n)) if n else 0, int(n), "answers") for right, n in zip(c[2], c[3])][1:]
-         for name, c in calibrated.items()}  # fmt: skip
-rates["perfect"] = [0.3, 0.5, 0.7, 0.9]
-curve(rates["perfect"], rates, xlabel="confidence of the answer (middle of the bin)", ylabel="share of right answers", unit="%",
-      alt="Reliability diagram: share of right answers against confidence, for clean signs with and without temperature, for attacked signs, and the diagonal.")  # fmt: skip
+gaps, bands = {}, {}
+for name in ("clean", "clean, tempered"):
+    _, sure, right, count = (values if k == 0 else values[2:].tolist() for k, values in enumerate(calibrated[name]))
+    rates = [Rate(round(r * n), int(n)) if n >= 8 else Rate(0, 0) for r, n in zip(right, count)]  # fewer say nothing
+    gaps[name] = [float(r) - s for r, s in zip(rates, sure)]
+    bands[name] = tuple([r.interval[side] - s if r.n else torch.nan for r, s in zip(rates, sure)] for side in (0, 1))
+curve([0.5, 0.7, 0.9], gaps | {"calibrated": [0.0] * 3}, bands=bands, xlabel="confidence of the answer (middle of the bin)",
+      ylabel="share right minus confidence", alt="Share of right answers minus mean confidence, by confidence, for clean signs with and "
+      "without temperature; zero is calibrated.")  # fmt: skip
+
+# %% [markdown]
+# A **reliability diagram**, drawn as gaps: zero is calibrated, above zero the network is too timid, below zero too sure. Few answers are
+# unsure, so the bands, which are intervals, are wide on the left; bins with fewer than eight answers are left out.
 
 # %% tags=["hide-input"]
 before, after, under_attack = (calibrated[name][0] for name in cases)
 direction = "too timid" if temperature < 1 else "too sure"
 spread = auroc(MaxSoftmax(model).of_logits(logits), MaxSoftmax(model).of_logits(answers["PGD 8/255, stops"]))
 tempered = auroc(MaxSoftmax(model).of_logits(logits / temperature), MaxSoftmax(model).of_logits(answers["PGD 8/255, stops"] / temperature))
-record("ECE on clean signs, before temperature scaling", before, n=len(judged))
-record("ECE on clean signs, after temperature scaling", after, n=len(judged))
+record("ECE on clean signs, before temperature scaling", before, n=len(labels))
+record("ECE on clean signs, after temperature scaling", after, n=len(labels))
 say(
     f"The fitted temperature is {temperature:.2f}: this network is {direction}. ECE on clean signs is {before:.2%} before and {after:.2%} after. On attacked signs, "
     f"with the same temperature, it is **{under_attack:.0%}**. Calibration is a promise about inputs like those that it was fitted on; an "
-    f"attacker does not send such inputs. Nor does it make a better detector: temperature keeps every answer and nearly every order, and the AUROC of "
-    f"maximum softmax against the stopping attack goes from {spread:.4f} to {tempered:.4f}."
+    f"attacker does not send such inputs. To the detector it matters little: temperature keeps every answer and nearly every order. The AUROC of "
+    f"maximum softmax against the stopping attack is {spread:.4f} before and {tempered:.4f} after."
 )
 
 # %% [markdown]
@@ -356,16 +377,19 @@ def adaptive(name, eps, loss):
 
 
 # %% [markdown]
-# > **Predict.** Against `MaxSoftmax` at 8/255, and against `TwoSided(Energy)` at 16/255, which catches most of what runs on blindly: what share of
-# > all attacked signs ends up wrong and unflagged, before and after the attacker learns of the detector?
+# > **Predict.** Three attackers: one stops at once, one runs on blindly, one knows the detector. For `MaxSoftmax` at 8/255, and for `TwoSided(Energy)` at
+# > 16/255, where running on is what it was made for: what share of all attacked signs ends up wrong and unflagged?
 
 # %%
-unaware = {"MaxSoftmax": (8, stopped), "TopTwoMargin": (8, stopped), "TwoSided(Energy)": (16, further[16])}
-aware = {name: adaptive(name, eps / 255, first_fool_then_calm) for name, (eps, _) in unaware.items()}
+from labkit.reporting import bar_chart
+
+stopped_far = pgd(model, signs.x, signs.y, Linf(16 / 255), steps=20, seed=SEED)
+unaware = {"MaxSoftmax": (8, stopped, further[8]), "TopTwoMargin": (8, stopped, further[8]), "TwoSided(Energy)": (16, stopped_far, further[16])}
+trio = {name: (first, on, adaptive(name, eps / 255, first_fool_then_calm)) for name, (eps, first, on) in unaware.items()}
 past = {}
-for name, (eps, result) in unaware.items():
-    for who, r in (("does not know", result), ("knows", aware[name])):
-        past[f"{name}, {eps}/255: attacker {who}"] = detection_report(detectors[name], judged.x, r, thresholds[name]).fooled_undetected
+for name, results in trio.items():
+    for who, r in zip(("stops at once", "runs on blindly", "knows the detector"), results):
+        past[f"{name}, {unaware[name][0]}/255: {who}"] = detection_report(detectors[name], judged.x, r, thresholds[name]).fooled_undetected
 bar_chart(past, xlabel="wrong and unflagged, of all attacked signs")
 
 # %%
@@ -377,12 +401,13 @@ def bill(result):
     return f"{float((result.forwards + result.backwards).double().mean()):.0f}"
 
 
-adapted = detection_report(detectors["MaxSoftmax"], judged.x, aware["MaxSoftmax"], thresholds["MaxSoftmax"])
+adapted = detection_report(detectors["MaxSoftmax"], judged.x, trio["MaxSoftmax"][2], thresholds["MaxSoftmax"])
 say(
-    "The price in passes through the network per sign, forward and backward: "
-    + "; ".join(f"{name}: {bill(result)} for the attacker who does not know, {bill(aware[name])} for the one who does" for name, (_, result) in unaware.items())
-    + f" (and one more look at the detector per step). The AUROC of maximum softmax against the attacker who knows is still {adapted.auroc:.2f}: the scores crowd "
-    "just *below* the threshold, above those of most clean signs. **An AUROC does not know where the threshold is; the attacker does.**"
+    "The price, in forward and backward passes per sign, for stopping at once, running on, and knowing: "
+    + "; ".join(f"{name}: {', '.join(bill(r) for r in results)}" for name, results in trio.items())
+    + " (knowing also costs one look at the detector per step, not counted here). "
+    f"The AUROC of maximum softmax against the attacker who knows is {adapted.auroc:.2f}, although by its own goal nothing it sends is flagged: the attacker stops as soon as the score "
+    "is *just below* the threshold, which may well be above the scores of most clean signs. **An AUROC does not know where the threshold is; the attacker does.**"
 )
 
 # %% [markdown]
@@ -402,8 +427,8 @@ def both_at_once(detector):
 
 naive = adaptive("TopTwoMargin", 8 / 255, both_at_once)
 table({"loss": ["both at once", "first fool, then calm"],
-       "wrong and unflagged": [short(Rate(int(r.success.sum()), len(r))) for r in (naive, aware["TopTwoMargin"])],
-       "wrong at all": [short(Rate(int((r.prediction != r.y).sum()), len(r))) for r in (naive, aware["TopTwoMargin"])]})  # fmt: skip
+       "wrong and unflagged": [short(Rate(int(r.success.sum()), len(r))) for r in (naive, trio["TopTwoMargin"][2])],
+       "wrong at all": [short(Rate(int((r.prediction != r.y).sum()), len(r))) for r in (naive, trio["TopTwoMargin"][2])]})  # fmt: skip
 
 # %% [markdown]
 # While the answer is still right, calming this detector means making the network *surer of the right answer*: the two halves of the sum pull against
@@ -473,7 +498,7 @@ solution("32.3")
 #
 # **Hendrycks and Gimpel 2017** introduced maximum softmax as the baseline. We repeat their MNIST rows: a fully connected network, three hidden layers of
 # 256 GELU units, Adam for 30 epochs, the last ten at a tenth of the step, weights and noise drawn as in the authors' published notebook. Their "Gaussian"
-# images are standard normal values, *not* clipped to [0, 1]. Omniglot and notMNIST are not among this course's data, so those figures stay unmeasured.
+# images are standard normal values, *not* clipped to [0, 1]. Omniglot (reported: 96) and notMNIST (85) are not among this course's data and stay unmeasured.
 #
 # In profile `quick` nothing is computed here. In profile `paper` three networks are trained; the one with seed `SEED` is compared, whatever it gives.
 
@@ -533,7 +558,7 @@ if mnist is not None:
 # %%
 from labkit.reporting import compare
 
-for figure in ("test-error", "error-auroc", "error-aupr", "ood-gaussian", "ood-uniform", "ood-cifar10-gray", "ood-omniglot", "ood-notmnist"):
+for figure in ("test-error", "error-auroc", "error-aupr", "ood-gaussian", "ood-uniform", "ood-cifar10-gray"):
     compare("dt-msp", figure, kind="retrained", outcomes=measured.get(figure))
 
 # %% [markdown]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shutil
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ class Task:
     """What a worker needs to know: a chapter, the run's folder (both on a file system that the worker sees), settings.
 
     ``runner``: (process id, creation time) of the runner on ``host``; its kernels end when it is gone.
-    ``cell_timeout``: seconds that one cell may take, or None.
+    ``cell_timeout``: seconds that one cell may take, or None. ``cold``: with a cache that holds no trained models.
     """
 
     chapter: Chapter
@@ -33,6 +34,7 @@ class Task:
     runner: tuple[int, float] = (0, 0.0)
     host: str = ""
     cell_timeout: float | None = None
+    cold: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -108,8 +110,11 @@ def _papermill(task: Task) -> dict[str, Any]:
     partial.parent.mkdir(parents=True, exist_ok=True)
     incoming = partial.with_suffix(".input.ipynb")
     write_text(incoming, notebooks.dumps(notebook))
+    environment = kernels.chapter_environment(task.root, task.threads)
+    if task.cold:
+        environment["LABKIT_CACHE"] = str(_cold_cache(task))
     watch = kernels.Watch(task.runner if task.host == platform.node() else None)
-    manager = kernels.kernel_manager(kernels.chapter_environment(task.root, task.threads), task.chapter.path.parent, watch.watch)
+    manager = kernels.kernel_manager(environment, task.chapter.path.parent, watch.watch)
     error: dict[str, Any] | None = None
     try:
         papermill.execute_notebook(
@@ -125,11 +130,22 @@ def _papermill(task: Task) -> dict[str, Any]:
         error = describe(failure)
     finally:
         watch.close()
+        shutil.rmtree(task.folder / "cold" / task.chapter.name, ignore_errors=True)
         incoming.unlink(missing_ok=True)
     if error is not None:
         cell = source.cells[current[0]]
         error |= {"cell": current[0] + 1, "line": cell.line, "source": cell.source}
     return _read_back(task, partial, positions, error) | {"peak_mib": round(watch.peak_mib)}
+
+
+def _cold_cache(task: Task) -> Path:
+    """Make a cache of the chapter's own, with the embedded data, which set-up builds, and without models."""
+    from labkit.files import cache_dir
+
+    folder = task.folder / "cold" / task.chapter.name
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(cache_dir("data"), folder / "data")
+    return folder
 
 
 def _read_back(task: Task, partial: Path, positions: dict[str, int], error: dict[str, Any] | None) -> dict[str, Any]:

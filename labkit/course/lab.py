@@ -182,10 +182,13 @@ def _settings(folder: Path, author: bool) -> Path:
     (home / "runtime").chmod(0o700)  # the token lies there
     disabled = dict(_QUIET) if author else {**_QUIET, "jupyterlab-jupytext": True}
     files.write_json(home / "config/labconfig/page_config.json", {"disabledExtensions": disabled})
-    # A learner's notebook has no source beside it; an author's pairs are kept equal on saving. The search for language servers
-    # would start npm, which writes into the user's home folder.
-    extensions = {"jupyterlab": True, "jupyterlab_jupytext": author, "jupyter_lsp": False}
-    files.write_json(home / "config/jupyter_server_config.json", {"ServerApp": {"jpserver_extensions": extensions}})
+    server = {
+        # A learner's notebook has no source beside it; an author's pairs are kept equal on saving.
+        "ServerApp": {"jpserver_extensions": {"jupyterlab": True, "jupyterlab_jupytext": author}},
+        # The search for language servers would start npm, which writes into the user's home folder.
+        "LanguageServerManager": {"autodetect": False},
+    }
+    files.write_json(home / "config/jupyter_server_config.json", server)
     kernel = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "Python 3",

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_CLOSED_PROXY = 9  # "discard": nothing listens there; what asks for this proxy wants to go out
 GUARD = Path(__file__).resolve().parent / "offline"
 _LOCAL_NAMES = frozenset({"localhost", "localhost.", "localhost.localdomain", "ip6-localhost"})
 
@@ -38,7 +39,7 @@ def environment(base: dict[str, str] | None = None, log: Path | None = None) -> 
     result["PYTHONPATH"] = os.pathsep.join([str(GUARD), *paths])
     result["LABKIT_OFFLINE"] = "1"
     for name in ("http_proxy", "https_proxy", "all_proxy"):
-        result[name] = result[name.upper()] = "http://127.0.0.1:9"
+        result[name] = result[name.upper()] = f"http://127.0.0.1:{_CLOSED_PROXY}"
     result["no_proxy"] = result["NO_PROXY"] = "localhost,127.0.0.1"
     if log is not None:
         result["LABKIT_OFFLINE_LOG"] = str(log)
@@ -73,6 +74,8 @@ def _check_address(sock: socket.socket, address: Any, what: str) -> None:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):  # Unix sockets and the like never leave the machine
         return
     host = address[0] if isinstance(address, tuple) and address else address
+    if isinstance(address, tuple) and address[1:2] == (_CLOSED_PROXY,):
+        raise _refusal(NetworkRefused, f"{what} to the network, by way of the proxy that stands for it,")
     if not is_local(host):
         raise _refusal(NetworkRefused, f"{what} to {address!r}")
 
@@ -82,8 +85,10 @@ def _refusal(kind: type[OSError], what: str) -> OSError:
     message = f"{what} refused: LABKIT_OFFLINE is set, and the course must run without a network"
     log = os.environ.get("LABKIT_OFFLINE_LOG")
     if log:
-        frames = [frame for frame in traceback.extract_stack() if frame.filename not in (__file__, socket.__file__)]
-        caller = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+        library = os.path.dirname(socket.__file__)  # its urllib is not the one to blame
+        frames = [frame for frame in traceback.extract_stack() if frame.filename != __file__]
+        ours = [frame for frame in frames if not frame.filename.startswith((library, "<frozen"))] or frames
+        caller = f"{ours[-1].filename}:{ours[-1].lineno}" if ours else "?"
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"{what} from {caller} in {sys.argv[0] if getattr(sys, 'argv', None) else '?'}\n")
     return kind(message)

@@ -32,5 +32,37 @@ def summary(run: Run) -> tuple[str, int]:
     return "\n".join([*rows, end]) + "\n", failed
 
 
+def note_times(run: Run, *, cold: bool = False) -> list[str]:
+    """Keep how long each chapter took, for `running_times` to say, and return a line about it.
+
+    Only runs of one chapter at a time tell a reader what to expect; profile smoke has no running time.
+    """
+    from joblib import cpu_count
+
+    from labkit.reporting import note_time
+
+    cores = int(cpu_count())
+    kind = "cold" if cold else run.profile
+    if run.profile == "smoke" or (cold and run.profile != "quick"):
+        return []
+    noted = []
+    for name, record in run.records().items():
+        alone = record["threads"] == cores and not record.get("from_run")
+        if record["status"] == "ok" and record["engine"] == "papermill" and alone and record["peak_mib"]:
+            machine = f"{cores} cores" if record["device"] in ("cpu", None) else f"{cores} cores and {record['device']}"
+            note_time(name, kind, record["seconds"], record["peak_mib"], machine)
+            noted.append(name)
+    return [f"running times noted ({kind}): {', '.join(noted)}"] if noted else []
+
+
+def store_measured(run: Run) -> list[str]:
+    """Merge what profile paper measured into ``data/reproduced``, and return a line for each figure."""
+    from labkit.reporting import store_reproduced
+
+    if run.profile != "paper":
+        return []
+    return [f"stored in data/reproduced: {figure}" for figure in store_reproduced(run.folder / "results.jsonl")]
+
+
 def _number(value: float | None, digits: int = 1) -> str:
     return "?" if value is None else f"{value:.{digits}f}"

@@ -23,7 +23,8 @@ class Options:
     """How to run: ``jobs`` chapters at once (0: as many as fit), ``backend`` "loky" or "dask" with its ``scheduler``.
 
     ``changed``: take over what an earlier run measured with the same source, code, profile and seed.
-    ``cell_timeout``: seconds that one cell may take. ``quiet``: show nothing.
+    ``cell_timeout``: seconds that one cell may take. ``quiet``: show nothing. ``cold``: each chapter finds the embedded
+    data, but no trained model.
     """
 
     jobs: int = 0
@@ -32,6 +33,7 @@ class Options:
     changed: bool = False
     cell_timeout: float | None = None
     quiet: bool = False
+    cold: bool = False
 
 
 def run_chapters(
@@ -95,7 +97,7 @@ def _run(run: Run, chapters: list[Chapter], root: Path, options: Options) -> Non
         facts = {"source_sha256": source, "code_sha256": code, "commit": commit, "key": key}
         tasks.append(
             Task(chapter, root, run.folder, run.profile, run.seed, run.engine, runner=identity(), host=platform.node(),
-                 cell_timeout=options.cell_timeout, facts=facts)
+                 cell_timeout=options.cell_timeout, cold=options.cold, facts=facts)
         )  # fmt: skip
     run.save()
     jobs = options.jobs or default_jobs(run.profile, len(tasks))

@@ -6,7 +6,7 @@ Each is a frozen dataclass for ``labkit.training.fit(..., objective=...)``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -27,6 +27,9 @@ class Adversarial(Objective):
     Madry et al. 2018, arXiv 1706.06083. With ``steps=1`` and a random start this is FGSM with random start ("fast", Wong et al. 2020,
     arXiv 2001.03994, step_size 1.25 eps); without the random start, the FGSM training of Goodfellow et al. 2015. ``mode``: whether
     batch normalization runs in evaluation or training mode inside the inner loop. ``clean``: weight of the clean loss.
+    ``warmup``: the share of the training over which eps (and the step size with it) grows from nothing to its full size; for large
+    budgets the paper's recipe sits on a plateau for thousands of steps first, which a short training cannot afford.
+    Raises ValueError for a warmup outside [0, 1].
     """
 
     threat: Ball
@@ -36,10 +39,18 @@ class Adversarial(Objective):
     mode: Literal["eval", "train"] = "eval"
     precision: str = "float32"
     clean: float = 0.0
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup is a share of the training, between 0 and 1, got {self.warmup}")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, state: StepState) -> Tensor:
         """Return the mean loss at the points that the inner loop found."""
-        x_adv = maximize(model, x, y, self.threat, steps=self.steps, step_size=self.step_size, random_start=self.random_start,
+        threat, step_size = self.threat, self.step_size
+        if self.warmup and (grown := (state.step + 1) / (self.warmup * max(1, state.total_steps))) < 1:
+            threat, step_size = replace(threat, eps=grown * threat.eps), None if step_size is None else grown * step_size
+        x_adv = maximize(model, x, y, threat, steps=self.steps, step_size=step_size, random_start=self.random_start,
                          mode=self.mode, precision=self.precision, seed=derive(state.seed, "inner", state.step))  # fmt: skip
         attacked = cross_entropy(model(x_adv), y)
         return attacked if self.clean == 0 else (1 - self.clean) * attacked + self.clean * cross_entropy(model(x), y)

@@ -47,7 +47,7 @@ def compare(
         value, n, interval = _follow(name, figure, value, n, encoded)
     paper, reported = _look_up(name, figure)
     if value is None:
-        _show_stored(name, figure, paper, reported, kind)
+        _show_stored(name, figure, paper, reported, kind, settings)
         return
     lab = context.get()
     profile = lab.profile if lab else None
@@ -65,6 +65,7 @@ def compare(
         "verdict": verdict, "tolerance": str(tolerance) if tolerance else None, "reported": reported.reported if reported else None,
         "settings": dict(settings or {}), "outcomes": encoded,
         "chapter": lab.chapter if lab else None, "profile": profile, "seed": lab.seed if lab else None,
+        "hardware": _hardware() if profile == "paper" else None,
     }  # fmt: skip
     _show(paper, reported, payload, value, tolerance)
 
@@ -92,37 +93,51 @@ def _show(paper: Claim | None, reported: Figure | None, payload: dict[str, Any],
     span = tuple(payload["interval"]) if payload["interval"] else None
     measured = number(value, unit, n=payload["n"]) + (f" {interval_text(span, unit, n=payload['n'])}" if span else "")
     measured += f", n = {payload['n']:,}" if payload["n"] else ""
-    settings = ", ".join(f"{key} {setting}" for key, setting in payload["settings"].items())
     smoke = payload["profile"] == "smoke"
     rows = {
         "reported": reported.reported if reported else "unknown here: PyYAML is not installed",
         "measured": measured,
-        "kind": _SAID[payload["kind"]] + (f": {settings}" if settings else ""),
+        "kind": _kind(payload["kind"], payload["settings"]),
         "tolerance": str(tolerance) if tolerance else "none was fixed",
         "verdict": "smoke run: not judged, not recorded" if smoke else payload["verdict"],
     }
     emit(_bundle(_title(paper, reported, payload), rows) | ({} if smoke else {COMPARISON_MIME: payload}))
 
 
-def _show_stored(name: str, figure: str, paper: Claim | None, reported: Figure | None, kind: str) -> None:
+def _show_stored(
+    name: str, figure: str, paper: Claim | None, reported: Figure | None, kind: str, settings: Mapping[str, Any] | None
+) -> None:
     entry = reproduced.entry(name, reported.id if reported else figure)
     rows = {"reported": reported.reported if reported else "unknown here: PyYAML is not installed"}
     if entry is None:
         tolerance = reported.tolerance.get(kind) if reported else None
-        rows |= {"measured": "not yet (profile paper measures it)", "kind": _SAID[kind],
+        rows |= {"measured": "not yet (profile paper measures it)", "kind": _kind(kind, settings or {}),
                  "tolerance": str(tolerance) if tolerance else "none was fixed", "verdict": "not measured"}  # fmt: skip
     else:
         unit = reported.unit if reported else ""
         span = interval_text(tuple(entry["interval"]), unit, n=entry["n"]) if entry["interval"] else ""
-        settings = ", ".join(f"{key} {setting}" for key, setting in entry["settings"].items())
         rows |= {
             "measured": f"{number(entry['value'], unit, n=entry['n'])} {span}".strip() + (f", n = {entry['n']:,}" if entry["n"] else ""),
-            "kind": _SAID[entry["kind"]] + (f": {settings}" if settings else ""),
+            "kind": _kind(entry["kind"], entry["settings"]),
             "tolerance": entry["tolerance"] or "none was fixed",
             "verdict": entry["verdict"],
             "measured on": reproduced.provenance_line(entry),
         }
     emit(_bundle(_title(paper, reported, {"claim": name, "figure": figure}), rows))
+
+
+def _hardware() -> str:
+    import torch  # here, so that the scoreboard need not wait for it
+
+    from labkit.device import describe
+
+    lab = context.get()
+    return describe(torch.device(lab.device) if lab else None)
+
+
+def _kind(kind: str, settings: Mapping[str, Any]) -> str:
+    told = "; ".join(f"{key} {value}" for key, value in settings.items())
+    return _SAID[kind] + (f" ({told})" if told else "")
 
 
 def _title(paper: Claim | None, reported: Figure | None, payload: Mapping[str, Any]) -> str:

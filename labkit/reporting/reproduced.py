@@ -123,14 +123,10 @@ def provenance_line(item: Mapping[str, Any]) -> str:
     told = item["provenance"]
     day = str(told.get("finished") or "date unknown")[:10]
     commit = str(told.get("commit") or "unknown")
-    parts = [day, _device(told), f"commit {commit[:10]}{'+changes' if commit.endswith('+changes') else ''}"]
+    device = str(told.get("hardware") or told.get("device") or "device unknown")
+    parts = [day, device, f"commit {commit[:10]}{'+changes' if commit.endswith('+changes') else ''}"]
     parts += ["STALE: the chapter's code has changed since"] if item["stale"] else []
     return "; ".join(part for part in parts if part)
-
-
-def _device(told: Mapping[str, Any]) -> str:
-    device = told.get("device")
-    return ", ".join(str(part) for part in device.values()) if isinstance(device, Mapping) else str(device or "device unknown")
 
 
 def _comparisons(results: Path) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
@@ -148,7 +144,7 @@ def _entry(payload: Mapping[str, Any], provenance: Mapping[str, Any]) -> tuple[s
     made = {key: payload[key] for key in _KEPT}
     made["verdict"], made["tolerance"] = verdict_of(payload["claim"], figure.id, made)
     made["reported"] = figure.reported
-    made["provenance"] = {key: provenance.get(key) for key in _PROVENANCE}
+    made["provenance"] = {key: provenance.get(key) for key in _PROVENANCE} | {"hardware": payload.get("hardware")}
     made["source_sha256"] = provenance.get("source_sha256")
     source = chapter_source(payload["chapter"])
     same = source is not None and hashlib.sha256(source.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == made["source_sha256"]

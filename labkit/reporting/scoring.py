@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from labkit.files import write_text
 from labkit.reporting import reproduced
+from labkit.reporting.claims import Figure
 from labkit.reporting.formatting import interval_text, number
 from labkit.reporting.registry import all_claims, claim
 
@@ -14,30 +16,23 @@ _HEAD = """# Scoreboard
 
 What papers reported, and what this course measured. Each tolerance stood in `data/reported/` before the run; a miss is printed as a
 MISS. *Kind* says how much of the original was kept: `recomputed` from the authors' raw results, `same weights`, `retrained`, `reduced`
-(the settings say what was cut), or `analogue`, which is never a reproduction. Brackets hold 95% intervals. Written by
+(*how* says what was cut), or `analogue`, which is never a reproduction. Brackets hold 95% intervals. Written by
 `labkit scoreboard`; do not edit.
 """
-_COLUMNS = ("figure", "reported", "measured", "n", "kind", "tolerance", "verdict", "measured on")
+_COLUMNS = ("figure", "reported", "measured", "n", "kind", "tolerance", "verdict", "how")
 
 
 def scoreboard() -> str:
-    """Return the scoreboard as Markdown: one table per claim, and the count of verdicts."""
-    sections: dict[str, list[str]] = {}
-    verdicts: Counter[str] = Counter()
+    """Return the scoreboard as Markdown: one table per claim with its provenance below, and the count of verdicts."""
+    measured: dict[str, dict[str, dict[str, Any]]] = {}
     for name, figure, item in reproduced.entries():
-        sections.setdefault(name, []).append(_row(name, figure, item))
-        verdicts[item["verdict"]] += 1
-    if not sections:
+        measured.setdefault(name, {})[figure] = item
+    if not measured:
         return f"{_HEAD}\nNothing has been measured yet: `labkit run 10 --profile paper` measures a chapter's claims.\n"
-    known = all_claims()
+    verdicts = Counter(item["verdict"] for items in measured.values() for item in items.values())
     count = ", ".join(f"{verdict}: {times}" for verdict, times in sorted(verdicts.items()))
-    parts = [_HEAD, f"{len(sections)} of {len(known)} claims measured, {sum(verdicts.values())} figures. {count}.\n"]
-    for name, rows in sections.items():
-        paper = claim(name)
-        head = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
-        where = f"{paper.citation}, *{paper.paper['title']}*, {paper.where}. {paper.data}."
-        parts.append(f"## {name}\n\n{where}\n\n{head}\n" + "\n".join(rows) + "\n")
-    return "\n".join(parts)
+    total = f"{len(measured)} of {len(all_claims())} claims measured, {sum(verdicts.values())} figures. {count}.\n"
+    return "\n".join([_HEAD, total, *(_section(name, items) for name, items in measured.items())])
 
 
 def write_scoreboard() -> Path:
@@ -48,19 +43,28 @@ def write_scoreboard() -> Path:
     return path
 
 
-def _row(name: str, figure: str, item: dict[str, object]) -> str:
-    reported = claim(name).figure(figure)
-    n = item["n"] if isinstance(item["n"], int) else None
-    span = item["interval"]
-    bracket = interval_text((span[0], span[1]), reported.unit, n=n) if isinstance(span, list) else ""
-    value = item["value"]
-    assert isinstance(value, (int, float))
-    settings = item["settings"]
-    cut = ", ".join(f"{key} {setting}" for key, setting in settings.items()) if isinstance(settings, dict) else ""
-    verdict = str(item["verdict"])
+def _section(name: str, items: dict[str, dict[str, Any]]) -> str:
+    paper = claim(name)
+    how: list[str] = []  # each distinct way of measuring is told once, below the table
+    rows = []
+    for figure in (known for known in paper.figures.values() if known.id in items):
+        item = items[figure.id]
+        told = "; ".join([*(f"{key} {value}" for key, value in item["settings"].items()), reproduced.provenance_line(item)])
+        if told not in how:
+            how.append(told)
+        rows.append(_row(figure, item, how.index(told) + 1))
+    head = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
+    where = f"{paper.citation}, *{paper.paper['title']}*, {paper.where}. {paper.data}."
+    notes = "\n".join(f"{index}. {told}" for index, told in enumerate(how, 1))
+    return f"## {name}\n\n{where}\n\n{head}\n" + "\n".join(rows) + f"\n\n{notes}\n"
+
+
+def _row(figure: Figure, item: dict[str, Any], how: int) -> str:
+    n = item["n"]
+    bracket = interval_text(tuple(item["interval"]), figure.unit, n=n) if item["interval"] else ""
+    verdict = item["verdict"]
     cells = (
-        reported.what, reported.reported, f"{number(float(value), reported.unit, n=n)} {bracket}".strip(), f"{n:,}" if n else "-",
-        f"{item['kind']}{f' ({cut})' if cut else ''}", str(item["tolerance"] or "none"),
-        f"**{verdict}**" if verdict in ("HIT", "MISS") else verdict, reproduced.provenance_line(item),
+        figure.what, figure.reported, f"{number(item['value'], figure.unit, n=n)} {bracket}".strip(), f"{n:,}" if n else "-",
+        item["kind"], item["tolerance"] or "none", f"**{verdict}**" if verdict in ("HIT", "MISS") else verdict, f"({how})",
     )  # fmt: skip
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"

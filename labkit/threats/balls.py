@@ -43,7 +43,7 @@ class Ball(Threat):
     def __str__(self) -> str:
         radius = "no budget" if math.isinf(self.eps) else f"{self.eps:.4g}"
         in_255 = self.eps * 255
-        if self.norm == "linf" and self.high == 1.0 and in_255 >= 1 and abs(in_255 - round(in_255)) < 1e-6:
+        if self.norm == "linf" and self.high == 1.0 and 1 <= in_255 <= 255 and abs(in_255 - round(in_255)) < 1e-6:
             radius = f"{round(in_255)}/255"
         return f"{type(self).__name__}({radius})"
 

@@ -14,7 +14,8 @@ from torch import Tensor
 def project_l2(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
     """Scale changes longer than ``eps`` back to the sphere, leave shorter ones, then clip to the box."""
     norm = torch.linalg.vector_norm(delta, dim=1, keepdim=True)
-    shorter: Tensor = delta * (eps / norm.clamp_min(eps or 1.0))
+    # Where, not a clamp of the norm: torch computes eps / norm as eps * (1 / norm), which is not exactly 1 where both are equal.
+    shorter = delta * torch.where(norm > eps, eps / norm.clamp_min(1e-30), 1)
     return shorter.clamp(lower, upper)
 
 

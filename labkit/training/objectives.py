@@ -45,8 +45,14 @@ class Objective(ABC):
         return float(value.detach())
 
     def recipe(self) -> dict[str, Any]:
-        """Return name and settings, JSON-able, for the cache key and for the reader."""
-        return {"objective": type(self).__name__, **{f.name: _text(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+        """Return name and settings, JSON-able, for the cache key and for the reader.
+
+        Settings left at their defaults are left out, so that an option that joins later does not make old models unknown.
+        """
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        changed = {name: _text(value) for name, value in settings.items() if _text(value) != _text(defaults[name])}
+        return {"objective": type(self).__name__, **changed}
 
 
 def _text(value: Any) -> str:

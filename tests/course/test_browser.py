@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,16 +17,17 @@ from labkit.course import lab
 from labkit.course.chapters import all_chapters
 from labkit.course.commands.lab import prepare
 from labkit.course.exercises import get
+from labkit.course.workcopy import relative_name
 from tests.course.toys import Toys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
-ERRORS = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
 
-BODY = '''
+BODY = (
+    """
 # %%
 import torch
 
@@ -35,7 +37,9 @@ from labkit.course.exercises import check, exercise, hint, solution
 exercise("00.1")
 
 # %% tags=["exercise"]
-''' + get("00.1").stub_source + '''
+"""
+    + get("00.1").stub_source
+    + """
 
 # %% tags=["check"]
 check("00.1", linf_distance)
@@ -45,7 +49,8 @@ check("00.1", lambda x_adv, x: (x_adv - x).amax((1, 2, 3)))
 
 # %% tags=["solution"]
 solution("00.1")
-'''
+"""
+)
 
 
 @pytest.fixture
@@ -70,26 +75,27 @@ def serve(folder: Path, page: Any) -> lab.Server:
     return server
 
 
-def run_first_notebook(page: Any, title: str, limit: float) -> None:
-    """Follow the start page's first link, choose Run > Run All Cells, and wait until the kernel has run the last cell."""
-    page.get_by_role("link", name=title).first.click()
-    page.wait_for_selector(".lm-TabBar-tab.lm-mod-current:has-text('00_')")
-    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
-    page.wait_for_selector("[data-status='idle'], .jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+def run_first_notebook(page: Any, notebook: Path, limit: float) -> int:
+    """Follow the start page's first link, choose Run > Run All Cells, wait until all code cells have run, and return their number.
+
+    The page holds only the cells in view, so the judge is the notebook as the browser saves it. Raises AssertionError with the
+    error of the first cell that fails.
+    """
+    page.locator(".jp-Notebook a[href*='.ipynb']").first.click()
+    page.wait_for_selector(f".lm-TabBar-tab.lm-mod-current:has-text('{notebook.name}')")
+    page.wait_for_selector("#jp-main-statusbar:has-text('| Idle')")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
-    panel = ".jp-NotebookPanel:not(.lm-mod-hidden)"
-    code = page.locator(f"{panel} .jp-CodeCell").count()
-    assert code > 0
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
-        prompts = page.locator(f"{panel} .jp-CodeCell .jp-InputArea-prompt").all_inner_texts()
-        if page.locator(ERRORS).count():
-            raise AssertionError("a cell failed:\n" + page.locator(ERRORS).first.inner_text())
-        if all(re.fullmatch(r"\[\d+\]:", prompt.strip()) for prompt in prompts):
-            return
-        page.wait_for_timeout(500)
-    raise AssertionError(f"not all cells have run after {limit:.0f} s: {prompts}")
+        page.wait_for_timeout(1000)
+        page.keyboard.press("Control+s")
+        code = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        for output in (output for cell in code for output in cell["outputs"] if output["output_type"] == "error"):
+            raise AssertionError(f"a cell failed: {output['ename']}: {output['evalue']}")
+        if all(cell["execution_count"] for cell in code) and page.locator("#jp-main-statusbar:has-text('| Idle')").count():
+            return len(code)
+    raise AssertionError(f"after {limit:.0f} s {sum(bool(cell['execution_count']) for cell in code)} of {len(code)} cells have run")
 
 
 def save(page: Any, name: str, tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ def test_the_start_page_leads_to_a_notebook_that_runs(page: Any, toys: Toys, tmp
     server = serve(folder, page)
     try:
         save(page, "toy-start", tmp_path)
-        run_first_notebook(page, "00_a_stop_sign", 120)
+        assert run_first_notebook(page, folder / "foundations/00_a_stop_sign.ipynb", 120) == 7
         save(page, "toy-notebook", tmp_path)
         assert page.strangers == []
     finally:
@@ -121,7 +127,7 @@ def test_an_error_in_a_cell_would_be_seen(page: Any, toys: Toys, tmp_path: Path)
     server = serve(folder, page)
     try:
         with pytest.raises(AssertionError, match="ZeroDivisionError"):
-            run_first_notebook(page, "00_a_stop_sign", 120)
+            run_first_notebook(page, folder / "foundations/00_a_stop_sign.ipynb", 120)
     finally:
         server.stop()
 
@@ -135,7 +141,7 @@ def test_the_first_chapter_runs_from_top_to_bottom(page: Any, tmp_path: Path) ->
     server = serve(folder, page)
     try:
         save(page, "start", tmp_path)
-        run_first_notebook(page, re.compile(r"^00 "), 240)  # type: ignore[arg-type]
+        assert run_first_notebook(page, folder / relative_name(chapters[0]), 240) > 5
         save(page, "chapter-00", tmp_path)
         assert page.strangers == []
     finally:

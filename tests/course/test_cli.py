@@ -72,7 +72,7 @@ def test_publish_writes_the_pair(toys: Toys) -> None:
     assert (toys.root / "chapters/attacks/10_good.ipynb").exists()
 
 
-def test_outside_a_checkout_the_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_a_checkout_the_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from labkit import files
 
     def nowhere() -> Path:

@@ -52,8 +52,9 @@ def conda_packages(conda: dict[str, Any]) -> dict[str, str]:
 
 
 def environment(system: str, python: str) -> dict[str, str]:
-    return {**default_environment(), **SYSTEMS[system], "python_version": python, "python_full_version": f"{python}.5"}  # type: "
-    "ignore[dict-item]
+    """The marker environment of a machine with this system and Python."""
+    here = {name: str(value) for name, value in default_environment().items()}
+    return {**here, **SYSTEMS[system], "python_version": python, "python_full_version": f"{python}.5"}
 
 
 def test_conda_installs_the_lock_and_nothing_else(conda: dict[str, Any]) -> None:

@@ -80,6 +80,14 @@ def test_each_way_out_is_closed(call: object, own_log: Path) -> None:
     assert "test_network.py" in own_log.read_text()
 
 
+def test_what_asks_for_a_proxy_wants_to_go_out(own_log: Path) -> None:
+    import urllib.request
+
+    with pytest.raises(OSError, match="by way of the proxy"):
+        urllib.request.urlopen("http://example.invalid")
+    assert "test_network.py" in own_log.read_text(), "the caller is told, not the library"
+
+
 def test_loopback_works() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         answer = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello"))

@@ -72,7 +72,8 @@ def test_each_rule_refuses(tmp_path: Path, body: str, problem: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["eps is `8/255` or 8/255", "$\\epsilon = 0.031$", "```\naccuracy 0.93\n```", "[paper](https://arxiv.org/abs/1706.06083)",
-     "arXiv:1312.6199v4", "Python 3.11 and PyTorch 2.6", "### 2.1 Steps", "10 images of 32x32", "see section 4.2", "1,000 images in 3 steps"],
+     "arXiv:1312.6199v4", "Python 3.11 and PyTorch 2.6", "### 2.1 Steps", "10 images of 32x32", "see section 4.2",
+     "1,000 images in 3 steps"],
 )  # fmt: skip
 def test_settings_and_sources_are_no_measurements(tmp_path: Path, text: str) -> None:
     body = "# %% [markdown]\n" + "\n".join(f"# {line}" for line in text.split("\n"))

@@ -28,6 +28,7 @@ def test_a_hit_is_judged_from_the_outcomes(shown, lab):
     assert payload["tolerance"] == "within 0.3 points"
     assert "6.74% [6.27%, 7.25%], n = 10,000" in bundle["text/plain"]
     assert "HIT" in bundle["text/html"]
+    assert payload["hardware"].startswith("cpu (")
     json.dumps(payload, allow_nan=False)
 
 
@@ -50,7 +51,7 @@ def test_reduced_says_what_was_cut(shown, lab):
     with pytest.raises(ValueError, match="what was cut"):
         compare("df-madry-mnist", "paper-pgd-40x1", 0.93, kind="reduced")
     compare("df-madry-mnist", "paper-pgd-40x1", 0.93, kind="reduced", settings={"epochs": 5})
-    assert "reduced: epochs 5" in shown[0][0]["text/plain"]
+    assert "reduced (epochs 5)" in shown[0][0]["text/plain"]
     assert shown[0][0][COMPARISON_MIME]["settings"] == {"epochs": 5}
 
 

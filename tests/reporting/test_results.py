@@ -107,11 +107,18 @@ def test_say_displays_markdown_without_a_result(shown):
     assert shown == [({"text/markdown": "Fooled: 12 of 50.", "text/plain": "Fooled: 12 of 50."}, {})]
 
 
-def test_a_real_kernel_keeps_the_payload_in_the_cell_output():
-    cell = nbformat.v4.new_code_cell("from labkit.reporting import record\nrecord('x', 0.25, n=8, interval='wilson', unit='%')")
-    notebook = nbformat.v4.new_notebook(cells=[cell])
+def test_a_real_kernel_keeps_the_payload_and_shows_a_figure_once():
+    cells = [
+        "from labkit.reporting import record\nrecord('x', 0.25, n=8, interval='wilson', unit='%')",
+        "%matplotlib inline\nfrom labkit.reporting import curve, show\ncurve([0, 1], {'a': [0, 1]}, xlabel='x', ylabel='y')",
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nshow(fig, alt='Empty axes.')",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs
     assert output.output_type == "display_data"
     assert output.data[RESULT_MIME]["value"] == 0.25
     assert set(output.data) == {"text/plain", "text/html", RESULT_MIME}
+    for cell in notebook.cells[1:]:
+        assert [sorted(output.data) for output in cell.outputs] == [["image/png", "text/plain"], ["text/html", "text/plain"]]
+        assert cell.outputs[0].metadata["image/png"]["alt"]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.course.runs import Run
 
 HELP = "execute chapters (10,40 or attacks or 10-15; default: all), gather their numbers; --publish writes the paired notebooks"
 
@@ -21,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="RUN", help="go on with a run (or 'last') without redoing what has ended well")
     parser.add_argument("--changed", action="store_true", help="take over what an earlier run did with the same source, code and settings")
     parser.add_argument("--cell-timeout", type=float, metavar="SECONDS", help="give up a chapter when one of its cells takes longer")
+    parser.add_argument("--cold", action="store_true", help="start each chapter without trained models, to time the first visit")
     parser.add_argument("--publish", action="store_true", help="write the paired notebooks (profile quick, seed 0)")
 
 
@@ -32,10 +37,12 @@ def run(args: argparse.Namespace) -> int:
 
     if args.jobs < 0:
         raise CourseError(f"--jobs {args.jobs}: a number of chapters, or 0 for as many as fit")
+    if args.cold and args.publish:
+        raise CourseError("--cold is for timing; publish without it")
     if args.publish and (args.profile != "quick" or args.seed != 0 or args.plain):
         raise CourseError("--publish is for profile quick, seed 0, with Jupyter: what everybody's notebook shows")
     root = project_root()
-    options = runner.Options(args.jobs, args.backend, args.scheduler, args.changed, args.cell_timeout)
+    options = runner.Options(args.jobs, args.backend, args.scheduler, args.changed, args.cell_timeout, cold=args.cold)
     if args.resume:
         done = runner.resume(root, args.resume, options)
         if args.publish and (done.profile, done.seed, done.engine) != ("quick", 0, "papermill"):
@@ -49,13 +56,22 @@ def run(args: argparse.Namespace) -> int:
         from labkit.course import publish
 
         status = max(status, publish.publish_run(done, root))
+    keep(done, cold=args.cold)
     return status
 
 
-def summarize(done: object) -> int:
+def keep(done: Run, *, cold: bool = False) -> None:
+    """Note what is worth keeping of a run: running times, and what profile paper measured."""
+    from labkit.course import report
+
+    for line in (*report.note_times(done, cold=cold), *report.store_measured(done)):
+        sys.stdout.write(line + "\n")
+
+
+def summarize(done: Run) -> int:
     """Show what each chapter took and what failed; return 1 when something did."""
     from labkit.course.report import summary
 
-    text, failed = summary(done)  # type: ignore[arg-type]
+    text, failed = summary(done)
     sys.stdout.write(text)
     return 1 if failed else 0

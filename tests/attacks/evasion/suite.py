@@ -213,6 +213,7 @@ def check_state(entry: Entry, norm: str) -> None:
     kept_x, kept_y = x.clone(), y.clone()
     with world_untouched(model):
         one, two = entry(model, x, y, BUDGETS[norm]), entry(model, x, y, BUDGETS[norm])
+        entry(model, x, y, BUDGETS[norm], goal=Confident(1e9))  # nobody leaves, so nothing is copied on the way
     assert torch.equal(x, kept_x), "the inputs were modified"
     assert torch.equal(y, kept_y), "the labels were modified"
     assert not x.requires_grad
@@ -400,7 +401,7 @@ def check_nan(entry: Entry, norm: str) -> None:
     def breaks(v: Tensor) -> Tensor:
         logits: Tensor = model(v)
         marked = (v[:, 0, 1, 1] == 0.123456789)[:, None]
-        return torch.where(marked, logits * torch.nan, logits)
+        return logits + torch.where(marked, torch.nan, 0.0)
 
     x[3, 0, 1, 1] = 0.123456789
     mask = torch.ones(3, 4, 4, dtype=torch.float64)
@@ -496,10 +497,17 @@ def check_ball(threat: Ball, x_adv: Tensor, x: Tensor) -> None:
     assert torch.equal(threat.project(inside, x), inside), "moves points that are inside"
     nearest = {"linf": True, "l1": True, "l2": bool((projected > threat.low).all() & (projected < threat.high).all()), "l0": False}[threat.norm]
     if nearest:
-        for seed in range(5):
-            other = threat.sample(x, seed=seed)
+        for other in (*(threat.sample(x, seed=seed) for seed in range(5)), _corner(threat, x_adv - projected, x)):
             angle = ((x_adv - projected) * (other - projected)).flatten(1).sum(1)
             assert float(angle.max()) < 1e-9, "not the nearest point"
+
+
+def _corner(threat: Ball, wish: Tensor, x: Tensor) -> Tensor:
+    """Return the allowed point that goes furthest along the largest wish alone: where a wrong L1 projection shows."""
+    room = torch.where(wish > 0, threat.high - x, x - threat.low).flatten(1).clamp_max(threat.eps)
+    reach = room * wish.flatten(1).abs()
+    alone = torch.nn.functional.one_hot(reach.argmax(1), reach.shape[1])
+    return threat.project(x + (wish.flatten(1).sign() * room * alone).view_as(x), x)
 
 
 def check_uniform(threat: Ball, dims: int = 3, count: int = 3000) -> None:
