@@ -16,7 +16,9 @@ import torch
 
 
 def device(override: str | torch.device | None = None) -> torch.device:
-    """Return where to run: ``override``, else ``LABKIT_DEVICE``, else CUDA, MPS or the CPU, in that order.
+    """Return where to run: ``override``, else ``LABKIT_DEVICE``, else CUDA where there is one, else the CPU.
+
+    A Mac's MPS is taken only when asked for: it lacks float64, in which labkit measures distances and keeps eps exact.
 
     Raises ValueError when the device asked for is not on this machine.
     """

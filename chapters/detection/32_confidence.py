@@ -116,7 +116,8 @@ k = int(sure.argmax())
 way = torch.stack([signs.x[k], stopped.x_adv[k], further[8].x_adv[k], further[16].x_adv[k]])
 with torch.no_grad():
     chance, answer = model(way).softmax(1).max(1)
-image_row(way, [f"{what}\n{data.classes[a]}\n{p:.2%} sure" for what, a, p in zip(("untouched", *fooled), answer.tolist(), chance.tolist())],
+told = zip(("untouched", *fooled), answer.tolist(), chance.tolist(), strict=True)
+image_row(way, [f"{what}\n{data.classes[a]}\n{p:.2%} sure" for what, a, p in told],
           wrong=(answer != signs.y[k]).tolist(), per_row=4)  # fmt: skip
 
 # %% [markdown]
@@ -274,9 +275,9 @@ from labkit.reporting import bootstrap
 
 clean_score, high = detectors["TwoSided(Energy)"].of_logits(logits), detectors["TwoSided(Energy)"].of_logits(answers["PGD 16/255, runs on"])
 pair = (torch.cat([clean_score, high]).numpy(), torch.cat([torch.zeros(len(clean_score)), torch.ones(len(high))]).bool().numpy())
-span = bootstrap(lambda s, l: auroc(torch.tensor(s[~l]), torch.tensor(s[l])), *pair, resamples=300, seed=SEED)
+span = bootstrap(lambda s, odd: auroc(torch.tensor(s[~odd]), torch.tensor(s[odd])), *pair, resamples=300, seed=SEED)
 record("AUROC of TwoSided(Energy), PGD 16/255 that runs on", auroc(clean_score, high), n=len(high), interval=span)
-share = {name: dict(zip(kinds, (f"{float(r):.0%}" for r in column))) for name, column in caught.items()}
+share = {name: dict(zip(kinds, (f"{float(r):.0%}" for r in column), strict=True)) for name, column in caught.items()}
 say(
     f"Natural errors (only {len(errors)} of them: mind the interval) and strangers are what confidence is good for: maximum softmax flags {share['MaxSoftmax']['errors']} of the errors and "
     f"{share['MaxSoftmax']['digits']} of the digits. The two-sided score flags {share['TwoSided(Energy)']['PGD 16/255, runs on']} of the attacks that went far, "
@@ -328,9 +329,9 @@ calibrated = {name: calibration(z, y, bins=5) for name, (z, y) in cases.items()}
 gaps, bands = {}, {}
 for name in ("clean", "clean, tempered"):
     _, sure, right, count = (values if k == 0 else values[2:].tolist() for k, values in enumerate(calibrated[name]))
-    rates = [Rate(round(r * n), int(n)) if n >= 8 else Rate(0, 0) for r, n in zip(right, count)]  # fewer say nothing
-    gaps[name] = [float(r) - s for r, s in zip(rates, sure)]
-    bands[name] = tuple([r.interval[side] - s if r.n else torch.nan for r, s in zip(rates, sure)] for side in (0, 1))
+    rates = [Rate(round(r * n), int(n)) if n >= 8 else Rate(0, 0) for r, n in zip(right, count, strict=True)]  # fewer say nothing
+    gaps[name] = [float(r) - s for r, s in zip(rates, sure, strict=True)]
+    bands[name] = tuple([r.interval[side] - s if r.n else torch.nan for r, s in zip(rates, sure, strict=True)] for side in (0, 1))
 curve([0.5, 0.7, 0.9], gaps | {"calibrated": [0.0] * 3}, bands=bands, xlabel="confidence of the answer (middle of the bin)",
       ylabel="share right minus confidence", alt="Share of right answers minus mean confidence, by confidence, for clean signs with and "
       "without temperature; zero is calibrated.")  # fmt: skip
@@ -384,11 +385,11 @@ def adaptive(name, eps, loss):
 from labkit.reporting import bar_chart
 
 stopped_far = pgd(model, signs.x, signs.y, Linf(16 / 255), steps=20, seed=SEED)
-unaware = {"MaxSoftmax": (8, stopped, further[8]), "TopTwoMargin": (8, stopped, further[8]), "TwoSided(Energy)": (16, stopped_far, further[16])}
+unaware = {"MaxSoftmax": (8, stopped, further[8]), "TwoSided(Energy)": (16, stopped_far, further[16])}
 trio = {name: (first, on, adaptive(name, eps / 255, first_fool_then_calm)) for name, (eps, first, on) in unaware.items()}
 past = {}
 for name, results in trio.items():
-    for who, r in zip(("stops at once", "runs on blindly", "knows the detector"), results):
+    for who, r in zip(("stops at once", "runs on blindly", "knows the detector"), results, strict=True):
         past[f"{name}, {unaware[name][0]}/255: {who}"] = detection_report(detectors[name], judged.x, r, thresholds[name]).fooled_undetected
 bar_chart(past, xlabel="wrong and unflagged, of all attacked signs")
 
@@ -425,10 +426,10 @@ def both_at_once(detector):
     return lambda x_adv, logits, y: cross_entropy(logits, y) - detector.of_logits(logits)
 
 
-naive = adaptive("TopTwoMargin", 8 / 255, both_at_once)
+naive, patient = (adaptive("TopTwoMargin", 8 / 255, loss) for loss in (both_at_once, first_fool_then_calm))
 table({"loss": ["both at once", "first fool, then calm"],
-       "wrong and unflagged": [short(Rate(int(r.success.sum()), len(r))) for r in (naive, trio["TopTwoMargin"][2])],
-       "wrong at all": [short(Rate(int((r.prediction != r.y).sum()), len(r))) for r in (naive, trio["TopTwoMargin"][2])]})  # fmt: skip
+       "wrong and unflagged": [short(Rate(int(r.success.sum()), len(r))) for r in (naive, patient)],
+       "wrong at all": [short(Rate(int((r.prediction != r.y).sum()), len(r))) for r in (naive, patient)]})  # fmt: skip
 
 # %% [markdown]
 # While the answer is still right, calming this detector means making the network *surer of the right answer*: the two halves of the sum pull against
@@ -515,7 +516,7 @@ def paper_network(data, seed):
     """Three hidden layers of 256 GELU units; every unit's weights start with length one over the root of a constant."""
     net = mlp(784, 10, (256, 256, 256), partial(nn.GELU, approximate="tanh"), seed=seed)
     draw, layers = generator(seed, "paper weights"), [layer for layer in net if isinstance(layer, nn.Linear)]
-    for layer, spread in zip(layers, (1.425, 0.85, 0.85, 1.425)):
+    for layer, spread in zip(layers, (1.425, 0.85, 0.85, 1.425), strict=True):
         weights = torch.randn(layer.weight.shape, generator=draw)
         layer.weight.data, layer.bias.data = nn.functional.normalize(weights, dim=1) / spread**0.5, torch.zeros_like(layer.bias)
     for epochs, rate in ((lab.pick(quick=0, paper=20, smoke=1), 1e-3), (lab.pick(quick=0, paper=10, smoke=1), 1e-4)):

@@ -42,10 +42,15 @@ class AttackResult:
 
     @property
     def robust_accuracy(self) -> Rate:
-        """Inputs still answered as they should be, over all inputs: those wrong before the attack count as wrong."""
+        """Inputs still answered as they should be, over all inputs.
+
+        Those wrong before the attack count as wrong, and so do those where the model or its gradient was not finite: nothing shows
+        that they hold. Raises ValueError for a targeted attack.
+        """
         if self.meta.get("targeted"):
             raise ValueError("a targeted attack does not measure robust accuracy: not reaching the target is not being right")
-        return Rate(int((~self.success).sum()), len(self), "inputs")
+        held = ~self.success & ~self.flags.get("non_finite", torch.zeros_like(self.success))
+        return Rate(int(held.sum()), len(self), "inputs")
 
     @property
     def success_rate(self) -> Rate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -58,8 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command.run(args)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
         return 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write(f"labkit {name}: {error}\n")
+        return 2
     except RuntimeError as error:
         if not isinstance(error, CourseError) and type(error).__name__ != "ProjectNotFound":
             raise  # a fault of the program: its traceback is wanted

@@ -114,7 +114,7 @@ def _papermill(task: Task) -> dict[str, Any]:
     if task.cold:
         environment["LABKIT_CACHE"] = str(_cold_cache(task))
     watch = kernels.Watch(task.runner if task.host == platform.node() else None)
-    manager = kernels.kernel_manager(environment, task.chapter.path.parent, watch.watch)
+    manager = kernels.kernel_manager(environment, task.chapter.path.parent, task.events.with_suffix(".log"), watch.watch)
     error: dict[str, Any] | None = None
     try:
         papermill.execute_notebook(

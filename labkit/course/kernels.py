@@ -37,8 +37,12 @@ def chapter_environment(root: Path, threads: int) -> dict[str, str]:
     return environment
 
 
-def kernel_manager(environment: dict[str, str], folder: Path, started: Callable[[int], None]) -> type[AsyncKernelManager]:
+def kernel_manager(
+    environment: dict[str, str], folder: Path, log: Path, started: Callable[[int], None]
+) -> type[AsyncKernelManager]:  # fmt: skip
     """Return a kernel manager class that starts ``sys.executable`` in ``folder`` and reports the process's id.
+
+    What the kernel's process itself writes, past the notebook, goes into the file ``log``.
 
     Installed kernel specifications are never consulted: a user's "python3" may be any Python. The user's IPython
     profile is not read and no history is written, so it works as root, in an empty home, or in one that is read-only.
@@ -55,10 +59,13 @@ def kernel_manager(environment: dict[str, str], folder: Path, started: Callable[
         async def _async_pre_start_kernel(self, **options: Any) -> Any:
             options["env"] = {**environment, "IPYTHONDIR": profile.name}
             options["cwd"] = str(folder)
+            with open(log, "ab") as file:
+                options["stdout"] = options["stderr"] = os.dup(file.fileno())
             return await super()._async_pre_start_kernel(**options)
 
         async def _async_post_start_kernel(self, **options: Any) -> None:
             await super()._async_post_start_kernel(**options)
+            os.close(options["stderr"])  # the kernel has its own copy by now
             started(int(getattr(self.provisioner, "pid", 0) or 0))
 
     OwnKernel.ipython_profile = profile  # type: ignore[attr-defined]  # lives as long as the class

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -105,10 +106,15 @@ def _run(run: Run, chapters: list[Chapter], root: Path, options: Options) -> Non
     tasks = [replace(task, threads=threads) for task in tasks]
     for task in tasks:
         task.events.unlink(missing_ok=True)
-    with watching(run, [task.events for task in tasks], quiet=options.quiet):
-        while tasks:
-            tasks = _round(run, tasks, jobs, options)
-    run.save()
+    try:
+        with watching(run, [task.events for task in tasks], quiet=options.quiet):
+            while tasks:
+                tasks = _round(run, tasks, jobs, options)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"stopped; go on with: labkit run --resume {run.id}\n")
+        raise
+    finally:
+        run.save()
 
 
 def _round(run: Run, tasks: list[Task], jobs: int, options: Options) -> list[Task]:

@@ -43,10 +43,11 @@ def small_convnet(in_channels: int = 3, classes: int = 10, size: int = 32, width
 
 
 @seeded
-def madry_mnist() -> nn.Sequential:
+def madry_mnist(authors_weights: bool = True) -> nn.Sequential:
     """Return the MNIST network of Madry et al. 2018 (arXiv 1706.06083): (B, 1, 28, 28) -> (B, 10), 3.3 million weights.
 
-    Initialized as the authors' TensorFlow code does: weights truncated normal with deviation 0.1, biases 0.1.
+    ``authors_weights``: begin as the authors' TensorFlow code does, with weights truncated normal of deviation 0.1 and biases 0.1,
+    which costs a long plateau at the start of adversarial training; otherwise with PyTorch's own, smaller initial weights.
     """
     net = nn.Sequential(
         nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
@@ -54,7 +55,7 @@ def madry_mnist() -> nn.Sequential:
         nn.Flatten(), nn.Linear(64 * 7 * 7, 1024), nn.ReLU(), nn.Linear(1024, 10),
     )  # fmt: skip
     for module in net:
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if authors_weights and isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.1, a=-0.2, b=0.2)
             assert module.bias is not None
             nn.init.constant_(module.bias, 0.1)

@@ -117,13 +117,14 @@ class Region:
         return Region(self.ball, self.x[index], self.lower[index], self.upper[index])
 
     def step_(self, x_adv: Tensor, grad: Tensor, size: float | Tensor) -> Tensor:
-        """Move ``x_adv`` by ``size`` along the steepest ascent direction of the norm and project; both tensors are reused."""
+        """Move ``x_adv`` by ``size`` along the steepest ascent direction of the norm and project; ``x_adv`` is reused."""
         ball = self.ball
         if isinstance(ball, Linf):
-            grad = grad.sign_()  # the sign of nan is 0: such a feature stays
+            # Not in place: the gradient of a sum is one number seen from many places. The sign of nan is 0: such a feature stays.
+            grad = grad.sign()
             x_adv = x_adv.addcmul_(grad, size) if isinstance(size, Tensor) else x_adv.add_(grad, alpha=size)
             return torch.clamp(x_adv, self.lower, self.upper, out=x_adv)
-        flat = grad.nan_to_num_(nan=0.0).flatten(1)
+        flat = grad.nan_to_num(nan=0.0).flatten(1)
         free = None
         if ball.mask is not None or isinstance(ball, L1):
             free = torch.where(flat > 0, (x_adv < self.upper).flatten(1), (x_adv > self.lower).flatten(1))

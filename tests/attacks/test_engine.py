@@ -44,7 +44,7 @@ def test_what_the_victim_gets_wrong_is_left_alone_whatever_the_surrogate_says() 
     surrogate, victim = net(seed=0), net(seed=5)
     x = inputs(24)
     with torch.no_grad():
-        y = surrogate(x).argmax(1)
+        y = torch.where(torch.arange(24) % 2 == 0, surrogate(x).argmax(1), victim(x).argmax(1))
         wrong = victim(x).argmax(1) != y
     assert 0 < int(wrong.sum()) < 24
     for run in (bim, pgd):
@@ -142,11 +142,9 @@ def test_a_broken_gradient_is_flagged_even_if_the_loss_is_fine() -> None:
 def test_nan_only_at_the_end_is_flagged_and_no_success() -> None:
     def breaks_when_moved(v: Tensor) -> Tensor:
         s = v.sum(1)
-        return torch.stack([s, 1 - s], 1) + torch.where(s > 1.55, torch.nan, 0.0)[:, None]
+        return torch.stack([s - 5, 5 - s], 1) + torch.where(s > 1.55, torch.nan, 0.0)[:, None]
 
-    x, y = torch.tensor([[0.7, 0.7], [0.2, 0.1]]), torch.tensor([1, 1])
-    x[0] = 0.75
-    found = fgsm(lambda v: breaks_when_moved(v) * torch.tensor([1.0, 1.0]) + torch.tensor([-5.0, 5.0]), x, y, Linf(0.1))
+    found = fgsm(breaks_when_moved, torch.tensor([[0.75, 0.75], [0.2, 0.1]]), torch.tensor([1, 1]), Linf(0.1))
     assert found.flags["non_finite"].tolist() == [True, False]
     assert found.success.tolist() == [False, False]
 
@@ -176,10 +174,6 @@ def test_undetected() -> None:
     model, x = net(), inputs(16)
     with torch.no_grad():
         y = model(x).argmax(1)
-
-    def change(v: Tensor) -> Tensor:
-        return (v - x[: len(v)]).abs().flatten(1).amax(1)
-
     free = pgd(model, x, y, Linf(0.3), steps=5, batch_size=1)
     silent = pgd(model, x, y, Linf(0.3), steps=5, batch_size=1, goal=Undetected(lambda v: v.mean((1, 2, 3)), threshold=-1.0))
     assert int(free.success.sum()) > 0

@@ -70,5 +70,5 @@ def test_gradient_equals_finite_differences(name: str) -> None:
 def test_two_classes() -> None:
     logits, y = torch.tensor([[1.0, 3.0]]), torch.tensor([0])
     assert margin(logits, y).item() == 2
-    with pytest.raises(ValueError, match="at least 3 classes, the model has 2.*margin"):
+    with pytest.raises(ValueError, match=r"at least 3 classes, the model has 2.*margin"):
         dlr(logits, y)

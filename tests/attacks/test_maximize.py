@@ -21,7 +21,9 @@ def test_equals_the_papers_loop(dtype: torch.dtype, random_start: bool) -> None:
     model, x, y = exact_task(dtype)
     start = Linf(EPS).sample(x, seed=2, stream="s") if random_start else x
     expected = reference(model, x, y, EPS, EPS / 4, 7, start)
-    assert torch.equal(maximize(model, x, y, Linf(EPS), steps=7, step_size=EPS / 4, random_start=random_start, seed=2, stream="s"), expected)
+    assert torch.equal(
+        maximize(model, x, y, Linf(EPS), steps=7, step_size=EPS / 4, random_start=random_start, seed=2, stream="s"), expected
+    )
 
 
 def test_equals_the_papers_loop_in_l2() -> None:

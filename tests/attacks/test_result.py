@@ -17,11 +17,19 @@ def result(success: list[int], already: list[int], distance: list[float], x: Ten
     count = len(success)
     x = torch.arange(float(count))[:, None] if x is None else x
     values: dict[str, Any] = {
-        "x": x, "y": torch.zeros(count, dtype=torch.int64), "x_adv": x + torch.tensor(distance)[:, None], "success": torch.tensor(success).bool(),
-        "already": torch.tensor(already).bool(), "distance": torch.tensor(distance).double(), "prediction": torch.tensor(success),
-        "forwards": torch.full((count,), 3), "backwards": torch.full((count,), 2), "threat": Linf(0.1),
-        "flags": {"zero_gradient": torch.zeros(count, dtype=torch.bool)}, "meta": {"attack": "toy"},
-    }  # fmt: skip
+        "x": x,
+        "y": torch.zeros(count, dtype=torch.int64),
+        "x_adv": x + torch.tensor(distance)[:, None],
+        "success": torch.tensor(success).bool(),
+        "already": torch.tensor(already).bool(),
+        "distance": torch.tensor(distance).double(),
+        "prediction": torch.tensor(success),
+        "forwards": torch.full((count,), 3),
+        "backwards": torch.full((count,), 2),
+        "threat": Linf(0.1),
+        "flags": {"zero_gradient": torch.zeros(count, dtype=torch.bool)},
+        "meta": {"attack": "toy"},
+    }
     return AttackResult(**{**values, **more})
 
 
@@ -64,8 +72,11 @@ def test_best_of_takes_success_first_then_the_smaller_distance() -> None:
 
 
 def test_joining_keeps_order_and_fills_shorter_traces() -> None:
-    parts = [result([1], [0], [0.1], trace={"loss": torch.tensor([[1.0]])}), result([0, 1], [1, 0], [0.2, 0.3], trace={"loss": torch.arange(4.0).view(2, 2)}),
-             result([1], [1], [0.0])]  # fmt: skip
+    parts = [
+        result([1], [0], [0.1], trace={"loss": torch.tensor([[1.0]])}),
+        result([0, 1], [1, 0], [0.2, 0.3], trace={"loss": torch.arange(4.0).view(2, 2)}),
+        result([1], [1], [0.0]),
+    ]
     whole = AttackResult.concatenate(parts)
     assert whole.distance.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.0])
     assert whole.already.tolist() == [False, True, False, True]

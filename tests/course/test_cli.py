@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,52 @@ def test_a_terminal_sees_a_live_table(toys: Toys) -> None:
     assert "3/3" in text
     assert "0/1 chapters ended" in text
     assert "10_good: ok after" in text
+
+
+def test_running_times_are_noted_cold_and_warm(toys: Toys, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cold run finds the embedded data and no model; only a chapter that ran alone tells how long one takes."""
+    (toys.root / "chapters").mkdir(exist_ok=True)
+    cache = Path(os.environ["LABKIT_CACHE"])
+    for kind in ("data", "models"):
+        (cache / kind).mkdir(parents=True)
+        (cache / kind / "thing").touch()
+    listing = "print(sorted(path.name for path in Path(os.environ['LABKIT_CACHE']).rglob('*')))"
+    toys.add("10_good", f"# %%\nimport os\nfrom pathlib import Path\n{listing}")
+    times = toys.root / "data/reproduced/running_times.json"
+    assert cli.main(["run", "--jobs", "1", "--cold", "--name", "cold"]) == 0
+    assert set(json.loads(times.read_text())["10_good"]) == {"cold"}
+    assert "['data', 'thing']" in (toys.root / "runs/cold/notebooks/attacks/10_good.ipynb").read_text()
+    assert not (toys.root / "runs/cold/cold/10_good").exists()
+    assert cli.main(["run", "--jobs", "1", "--name", "warm"]) == 0
+    assert "running times noted (quick): 10_good" in capsys.readouterr().out
+    noted = json.loads(times.read_text())["10_good"]
+    assert set(noted) == {"cold", "quick"}
+    assert noted["quick"]["seconds"] >= 1
+    assert "['data', 'models', 'thing', 'thing']" in (toys.root / "runs/warm/notebooks/attacks/10_good.ipynb").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_stopping_tells_how_to_go_on(toys: Toys) -> None:
+    toys.add("10_long", "# %%\nimport time\ntime.sleep(600)")
+    command = [sys.executable, "-m", "labkit.course", "run", "--jobs", "1", "--name", "mine"]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    events = toys.root / "runs/mine/events/10_long.jsonl"
+    while process.poll() is None and not (events.exists() and '"cell": 3' in events.read_text()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; go on with: labkit run --resume mine" in told
+    assert "Traceback" not in told
+
+
+def test_a_full_disk_is_said_in_one_line(toys: Toys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import labkit.files
+
+    def full(path: Path, content: str) -> None:
+        raise OSError(28, f"the disk is full: could not write {path}")
+
+    toys.add("10_good")
+    monkeypatch.setattr(labkit.files, "write_text", full)
+    assert cli.main(["run", "--jobs", "1"]) == 2
+    assert "the disk is full: could not write" in capsys.readouterr().err

@@ -213,3 +213,12 @@ def test_the_global_generator_is_left_alone() -> None:
         ball.sample(x, seed=1)
     sample_keys(x, 1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("ball", [Linf(0.2), L2(0.8), L1(1.0), L0(3)], ids=str)
+def test_a_step_leaves_the_gradient_alone_even_one_number_seen_from_many_places(ball: Ball) -> None:
+    x = inputs(3)
+    seen = torch.tensor(2.0, dtype=x.dtype).expand(x.shape)
+    grad = torch.full_like(x, 2.0)
+    assert torch.equal(ball.region(x).step_(x.clone(), seen, 0.1), ball.region(x).step_(x.clone(), grad, 0.1))
+    assert bool((grad == 2).all())

@@ -69,7 +69,9 @@ def test_l1_in_the_box_is_feasible_idempotent_and_the_identity_inside(case: tupl
 
 @fewer
 @given(problem(), problem(), st.floats(1e-3, 4))
-def test_l1_in_the_box_is_the_nearest_point(case: tuple[Tensor, Tensor, Tensor], another: tuple[Tensor, Tensor, Tensor], eps: float) -> None:
+def test_l1_in_the_box_is_the_nearest_point(
+    case: tuple[Tensor, Tensor, Tensor], another: tuple[Tensor, Tensor, Tensor], eps: float
+) -> None:
     delta, lower, upper = case
     nearest = project_l1(delta, lower, upper, eps)
     size = delta.shape[1]
@@ -98,11 +100,14 @@ def test_l1_in_the_box_equals_bisection_of_the_threshold(case: tuple[Tensor, Ten
 def test_l1_equals_a_general_solver() -> None:
     source = np.random.default_rng(0)
     for _ in range(3):
-        delta, lower, upper = source.normal(0, 1.5, 4), -source.random(4), source.random(4)
+        wish, lower, upper = source.normal(0, 1.5, 4), -source.random(4), source.random(4)
+        budget = {"type": "ineq", "fun": lambda v: 0.7 - v.sum()}
         # Variables: the positive and the negative part of each change.
-        found = minimize(lambda v: ((v[:4] - v[4:] - delta) ** 2).sum(), np.zeros(8), method="SLSQP", options={"ftol": 1e-14, "maxiter": 500},
-                         bounds=[*((0, u) for u in upper), *((0, -l) for l in lower)], constraints={"type": "ineq", "fun": lambda v: 0.7 - v.sum()})  # fmt: skip  # noqa: E501, E741
-        ours = project_l1(*(torch.tensor(v)[None] for v in (delta, lower, upper)), 0.7)[0].numpy()
+        bounds = [*((0, most) for most in upper), *((0, -least) for least in lower)]
+        found = minimize(
+            lambda v, wish: ((v[:4] - v[4:] - wish) ** 2).sum(), np.zeros(8), (wish,), "SLSQP", bounds=bounds, constraints=budget, tol=1e-14
+        )
+        ours = project_l1(*(torch.tensor(v)[None] for v in (wish, lower, upper)), 0.7)[0].numpy()
         np.testing.assert_allclose(ours, found.x[:4] - found.x[4:], atol=2e-5)
 
 
@@ -137,12 +142,18 @@ def test_l0_groups_are_the_channels_of_one_pixel() -> None:
 
 def test_no_inputs_at_all() -> None:
     nothing = torch.zeros(0, 6)
-    for projected in (project_l2(nothing, nothing, nothing, 1.0), project_l1(nothing, nothing, nothing, 1.0), project_l0(nothing, nothing, nothing, 1, 3)):
+    for projected in (
+        project_l2(nothing, nothing, nothing, 1.0),
+        project_l1(nothing, nothing, nothing, 1.0),
+        project_l0(nothing, nothing, nothing, 1, 3),
+    ):
         assert projected.shape == (0, 6)
 
 
 def test_samples_do_not_see_each_other() -> None:
-    delta = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * torch.tensor([[0.01], [1], [10], [0], [1e3]])
+    delta = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * torch.tensor(
+        [[0.01], [1], [10], [0], [1e3]]
+    )
     box = torch.full_like(delta, 0.8)
     for project in (lambda *part: project_l2(*part, 1.0), lambda *part: project_l1(*part, 1.0), lambda *part: project_l0(*part, 3)):
         whole = project(delta, -box, box)

@@ -27,5 +27,5 @@ def mi_fgsm(search: Search, *, steps: int = 10, step_size: float | None = None, 
         grad = grad.nan_to_num(nan=0.0)
         size = grad.flatten(1).abs().mean(1).view(-1, *[1] * (grad.ndim - 1))
         velocity = decay * velocity + grad / torch.where(size > 0, size, 1)
-        x_adv = search.region.step_(x_adv, velocity.clone(), step_size)
+        x_adv = search.region.step_(x_adv, velocity, step_size)
     search.finish(x_adv)

@@ -37,7 +37,9 @@ def _step(what: str, make: Callable[[], Any]) -> None:
     begin = time.perf_counter()
     sys.stdout.write(f"{what} ... ")
     sys.stdout.flush()
-    make()
+    said = make()
+    if isinstance(said, str):
+        sys.stdout.write(f"{said}, ")
     _say(f"ready after {time.perf_counter() - begin:.1f} s")
 
 

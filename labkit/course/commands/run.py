@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("chapters", nargs="*", help="numbers, ranges, names or parts; several may be joined by commas")
     parser.add_argument("--profile", choices=("quick", "paper", "smoke"), default="quick")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="chapters at once; 0 (default): as many as fit this machine")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="chapters at once; 0: as many as fit; 1 notes running times")
     parser.add_argument("--backend", choices=("loky", "dask"), default="loky", help="where to run: processes here, or a Dask cluster")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="the Dask scheduler, as tcp://127.0.0.1:8786; its workers see this folder")
     parser.add_argument("--plain", action="store_true", help="execute the sources as plain Python, without Jupyter")

@@ -344,8 +344,12 @@ def check_batches(entry: Entry, norm: str) -> None:
     order = torch.randperm(10, generator=torch.Generator().manual_seed(3))
     split = AttackResult.concatenate([entry(model, x[:4], y[:4], threat), entry(model, x[4:], y[4:], threat)])
     shuffled = entry(model, x[order], y[order], threat)
-    others = {"1": (entry(model, x, y, threat, batch_size=1), torch.arange(10)), "3": (entry(model, x, y, threat, batch_size=3), torch.arange(10)),
-              "split": (split, torch.arange(10)), "order": (shuffled, order)}  # fmt: skip
+    others = {
+        "1": (entry(model, x, y, threat, batch_size=1), torch.arange(10)),
+        "3": (entry(model, x, y, threat, batch_size=3), torch.arange(10)),
+        "split": (split, torch.arange(10)),
+        "order": (shuffled, order),
+    }
     for name, (other, places) in others.items():
         for part in ("x_adv", "distance"):
             gap = (getattr(whole, part)[places] - getattr(other, part)).abs().max()
@@ -495,7 +499,9 @@ def check_ball(threat: Ball, x_adv: Tensor, x: Tensor) -> None:
     assert float((again - projected).abs().max()) < 1e-12, "not idempotent"
     inside = threat.sample(x, seed=1)
     assert torch.equal(threat.project(inside, x), inside), "moves points that are inside"
-    nearest = {"linf": True, "l1": True, "l2": bool((projected > threat.low).all() & (projected < threat.high).all()), "l0": False}[threat.norm]
+    nearest = {"linf": True, "l1": True, "l2": bool((projected > threat.low).all() & (projected < threat.high).all()), "l0": False}[
+        threat.norm
+    ]
     if nearest:
         for other in (*(threat.sample(x, seed=seed) for seed in range(5)), _corner(threat, x_adv - projected, x)):
             angle = ((x_adv - projected) * (other - projected)).flatten(1).sum(1)

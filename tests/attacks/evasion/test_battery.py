@@ -81,10 +81,31 @@ def test_shift_of_the_logits_does_not_matter(entry: Entry, loss: str) -> None:
 @each_attack
 @pytest.mark.parametrize(
     "threat",
-    [Linf(0.3), Linf(8 / 255), Linf(1e-6), Linf(1e-12), Linf(0), L2(0.3), L2(3.0), L2(1e-7), L2(0), L1(0.3), L1(8 / 255), L1(1e-8), L0(0), L0(1),
-     L0(5), L0(100), L0(3, per="feature", mask=HALF) , Linf(0.3, mask=HALF), L2(0.7, mask=HALF), L1(0.7, mask=HALF), L0(2, mask=HALF)],
+    [
+        Linf(0.3),
+        Linf(8 / 255),
+        Linf(1e-6),
+        Linf(1e-12),
+        Linf(0),
+        L2(0.3),
+        L2(3.0),
+        L2(1e-7),
+        L2(0),
+        L1(0.3),
+        L1(8 / 255),
+        L1(1e-8),
+        L0(0),
+        L0(1),
+        L0(5),
+        L0(100),
+        L0(3, per="feature", mask=HALF),
+        Linf(0.3, mask=HALF),
+        L2(0.7, mask=HALF),
+        L1(0.7, mask=HALF),
+        L0(2, mask=HALF),
+    ],
     ids=lambda threat: f"{threat.norm} {threat.eps:.3g}{' masked' if threat.mask is not None else ''}",
-)  # fmt: skip
+)
 def test_never_leaves_the_ball(entry: Entry, threat: Ball) -> None:
     suite.check_feasible(entry, threat)
 

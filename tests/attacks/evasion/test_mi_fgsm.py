@@ -39,7 +39,9 @@ def test_equals_the_paper(dtype: torch.dtype, decay: float) -> None:
 def test_without_momentum_it_is_bim_and_with_it_is_not(threat: Ball) -> None:
     model, x, y = exact_task(torch.float64)
     plain = bim(model, x, y, threat, steps=8, goal=NEVER).x_adv
-    torch.testing.assert_close(mi_fgsm(model, x, y, threat, steps=8, decay=0.0, goal=NEVER).x_adv, plain, rtol=0, atol=0 if threat.norm == "linf" else 1e-12)
+    torch.testing.assert_close(
+        mi_fgsm(model, x, y, threat, steps=8, decay=0.0, goal=NEVER).x_adv, plain, rtol=0, atol=0 if threat.norm == "linf" else 1e-12
+    )
     assert float((mi_fgsm(model, x, y, threat, steps=8, goal=NEVER).x_adv - plain).abs().max()) > 1e-3
 
 

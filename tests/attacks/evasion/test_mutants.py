@@ -38,7 +38,11 @@ def always_onto_the_sphere(patch: Patch) -> None:
 
 
 def clamps_the_change_instead_of_the_factor(patch: Patch) -> None:
-    patch.setattr(balls, "project_l2", lambda d, low, up, eps: (d * (eps / d.norm(dim=1, keepdim=True).clamp_min(1e-12))).clamp(max=0.01).clamp(low, up))
+    patch.setattr(
+        balls,
+        "project_l2",
+        lambda d, low, up, eps: (d * (eps / d.norm(dim=1, keepdim=True).clamp_min(1e-12))).clamp(max=0.01).clamp(low, up),
+    )
 
 
 def norm_over_the_batch(patch: Patch) -> None:
@@ -56,7 +60,11 @@ def largest_gradient_of_the_batch(patch: Patch) -> None:
 def momentum_norm_over_the_batch(patch: Patch) -> None:
     true = Search.gradient
     # Dividing by a batch quantity before the attack divides per sample does nothing; adding it does: stands for any leak.
-    patch.setattr(Search, "gradient", lambda self, *a: (lambda out: (out[0], out[1] + out[1].mean(0), *out[2:]) if len(out[1]) else out)(true(self, *a)))
+    patch.setattr(
+        Search,
+        "gradient",
+        lambda self, *a: (lambda out: (out[0], out[1] + out[1].mean(0), *out[2:]) if len(out[1]) else out)(true(self, *a)),
+    )
 
 
 def l1_by_rescaling(patch: Patch) -> None:
@@ -76,7 +84,9 @@ def forgot_the_box(patch: Patch) -> None:
 
 
 def clips_the_image_to_eps(patch: Patch) -> None:
-    patch.setattr(Region, "step_", lambda self, x_adv, grad, size: (x_adv + size * grad.sign()).clamp(-self.ball.eps, self.ball.eps).clamp(0, 1))
+    patch.setattr(
+        Region, "step_", lambda self, x_adv, grad, size: (x_adv + size * grad.sign()).clamp(-self.ball.eps, self.ball.eps).clamp(0, 1)
+    )
     patch.setattr(balls.Ball, "contains", lambda self, x_adv, x: torch.ones(len(x), dtype=torch.bool))
 
 
@@ -255,7 +265,9 @@ def nan_spreads(patch: Patch) -> None:
 
 
 def nan_is_not_flagged(patch: Patch) -> None:
-    patch.setattr(Search, "_leaving", lambda self, x_adv, logits, value, true=Search._leaving: true(self, x_adv, logits, value.nan_to_num()))
+    patch.setattr(
+        Search, "_leaving", lambda self, x_adv, logits, value, true=Search._leaving: true(self, x_adv, logits, value.nan_to_num())
+    )
     patch.setattr(Search, "_flag_start", lambda self, grad: None)
     patch.setattr(Tensor, "__ior__", lambda self, other: self)
 

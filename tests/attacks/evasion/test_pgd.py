@@ -18,7 +18,7 @@ from tests.attacks.evasion.suite import inputs, net
 
 NEVER = Confident(1e9)  # so that nobody leaves early, as in the papers' loops
 #: Operations per step of PGD-Linf besides the forward and backward passes of the model and the loss: argmax, ne, isnan, or, any to judge;
-#: sign_, add_, clamp to step. It was 25, and three waits for the device, before the judging was thinned out.
+#: sign, add_, clamp to step. It was 25, and three waits for the device, before the judging was thinned out.
 MOST_PER_STEP = 8
 
 
@@ -67,7 +67,9 @@ class TestEqualsTheReference:
         model, x, y = exact_task(dtype)
         start = Linf(self.eps).sample(x, seed=4)
         expected = reference(model, x, y, self.eps, 1.25 * self.eps, 1, start)
-        assert torch.equal(fgsm(model, x, y, Linf(self.eps), goal=NEVER, random_start=True, step_size=1.25 * self.eps, seed=4).x_adv, expected)
+        assert torch.equal(
+            fgsm(model, x, y, Linf(self.eps), goal=NEVER, random_start=True, step_size=1.25 * self.eps, seed=4).x_adv, expected
+        )
 
     def test_bim(self, dtype: torch.dtype) -> None:
         model, x, y = exact_task(dtype)
