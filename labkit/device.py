@@ -15,8 +15,11 @@ from typing import Any
 import torch
 
 
+_default: torch.device | None = None
+
+
 def device(override: str | torch.device | None = None) -> torch.device:
-    """Return where to run: ``override``, else ``LABKIT_DEVICE``, else CUDA where there is one, else the CPU.
+    """Return where to run: ``override``, else ``LABKIT_DEVICE``, else what ``use`` chose, else CUDA where there is one, else the CPU.
 
     A Mac's MPS is taken only when asked for: it lacks float64, in which labkit measures distances and keeps eps exact.
 
@@ -24,17 +27,19 @@ def device(override: str | torch.device | None = None) -> torch.device:
     """
     wanted = override or os.environ.get("LABKIT_DEVICE") or None
     if wanted is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
+        return _default or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(wanted)
         torch.empty(0, device=chosen)
     except Exception as error:
         raise ValueError(f"device {str(wanted)!r} is not available on this machine ({error}); try LABKIT_DEVICE=cpu") from error
     return chosen
+
+
+def use(chosen: torch.device) -> None:
+    """Make ``chosen`` this process's device wherever none is named; a chapter does so once, at its beginning."""
+    global _default
+    _default = chosen
 
 
 def model_device(model: Callable[..., Any], x: torch.Tensor) -> torch.device:

@@ -56,7 +56,7 @@ from torch.nn.functional import cross_entropy
 from labkit.data import load
 from labkit.zoo import signs_classifier
 
-data = load("signs")
+data = load("signs").to(lab.device)
 model = signs_classifier(SEED).model
 test = data.test.subset(lab.pick(quick=300, paper=1500, smoke=32))
 
@@ -67,7 +67,7 @@ x, y = test.x[:100], test.y[:100]
 leaf = x.clone().requires_grad_(True)
 (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), y, reduction="sum"), leaf)
 ways = {"along the gradient's signs": gradient.sign()}
-ways["along random signs"] = torch.randn(x.shape, generator=generator(SEED)).sign()
+ways["along random signs"] = torch.randn(x.shape, generator=generator(SEED)).sign().to(x)
 sizes = [k / 255 for k in range(9)]  # how far along each line: the change of every color value
 
 # %%
@@ -99,7 +99,7 @@ curve(
 from labkit.models import linear
 from labkit.training import fit
 
-digits = load("digits")
+digits = load("digits").to(lab.device)
 straight = fit(
     linear(64, 10, seed=SEED), digits.train, epochs=40, learning_rate=0.02, seed=SEED
 ).model
@@ -128,7 +128,7 @@ def two(x):
     return x.flatten(1) @ w.T + bias
 
 
-found = fgsm_from_scratch(two, threes.x, torch.zeros(len(threes), dtype=int), eps=0.1)
+found = fgsm_from_scratch(two, threes.x, torch.zeros_like(threes.y), eps=0.1)
 best = (threes.x + 0.1 * (w[1] - w[0]).sign().view_as(threes.x[:1])).clamp(0, 1)
 
 # %% tags=["nbval-check-output"]
@@ -544,7 +544,7 @@ from labkit.attacks import evasion  # the exercise above is called fgsm, too
 from labkit.reporting import compare
 
 smoke = lab.profile == "smoke"
-mnist = None if lab.profile == "quick" else load("mnist", smoke=smoke)
+mnist = None if lab.profile == "quick" else load("mnist", smoke=smoke).to(lab.device)
 measured = {}
 if mnist is not None:
     softmax = fit(
@@ -579,7 +579,7 @@ from labkit.models import published_lenet5
 shipped = {}
 if mnist is not None:
     for which in ("clntrained", "advtrained"):
-        net = published_lenet5(which, smoke=smoke)
+        net = published_lenet5(which, smoke=smoke).to(lab.device)
         attack = evasion.pgd(
             net,
             mnist.test.x,

@@ -45,7 +45,7 @@ running_times()
 from labkit.data import load
 from labkit.zoo import signs_classifier
 
-data = load("signs")
+data = load("signs").to(lab.device)
 trained = signs_classifier(SEED)
 model = trained.model
 
@@ -75,7 +75,7 @@ import torch
 stop, limit = data.classes.index("stop"), data.classes.index("speed limit 50")
 signs = data.test.take(data.test.y == stop)  # all stop signs of the test set
 x = signs.x[model(signs.x).argmax(1) == stop][:1]  # (1, 3, 32, 32), values in [0, 1]
-wish = torch.tensor([limit])
+wish = torch.tensor([limit], device=lab.device)
 
 # %% [markdown]
 # > **Predict.** Every pixel has three color values between 0 and 255. How many steps of 255 will each value have to
@@ -136,7 +136,7 @@ result = pgd(model, signs.x, signs.y, Linf(8 / 255), target=wishes, **ten_lines)
 # Does it find what the ten lines found? For our stop sign, both must agree that the wish is granted.
 
 # %% tags=["nbval-check-output"]
-one = pgd(model, x, torch.tensor([stop]), Linf(8 / 255), target=wish, **ten_lines)
+one = pgd(model, x, torch.full_like(wish, stop), Linf(8 / 255), target=wish, **ten_lines)
 print("from scratch:", data.classes[int(model(x_adv).argmax())])
 print("labkit:      ", data.classes[int(one.prediction)])
 

@@ -20,7 +20,10 @@ def begin(chapter: str, profile: str, seed: int) -> Lab:
     from labkit import device as devices
     from labkit.reporting import context
 
-    lab = context.Lab(chapter=chapter, profile=profile, seed=int(seed), device=devices.device())
+    # Profile quick is the same everywhere: on the CPU, unless somebody says otherwise.
+    chosen = devices.device("cpu" if profile == "quick" and not os.environ.get("LABKIT_DEVICE") else None)
+    lab = context.Lab(chapter=chapter, profile=profile, seed=int(seed), device=chosen)
+    devices.use(chosen)
     context.set(lab)
     _apply_style()
     line = f"{chapter}: profile {lab.profile}, device {lab.device}, seed {lab.seed}"

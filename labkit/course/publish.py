@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from labkit import __version__
-from labkit.course import notebooks
+from labkit.course import notebooks, picture
 from labkit.course.chapters import Chapter, all_chapters
 from labkit.course.errors import CourseError
 from labkit.course.runs import Run
@@ -43,6 +43,8 @@ def publish_run(run: Run, root: Path) -> int:
             if record is None or record["status"] != "ok":
                 raise NotPublished("it did not run to its end")
             size = publish(chapter, run.folder / record["notebook"], root, record)
+            if chapter.notebook == root / picture.NOTEBOOK:
+                picture.refresh(root)
             note = f", heavy: {heaviest(chapter)}" if size > HEAVY else ""
             sys.stdout.write(f"published {chapter.notebook.relative_to(root)} ({size / 1000:.0f} kB{note})\n")
         except NotPublished as error:

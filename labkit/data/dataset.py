@@ -88,6 +88,10 @@ class Dataset:
     description: str = ""
     features: Sequence[str] = ()
 
+    def to(self, device: torch.device | str) -> Dataset:
+        """Return the same data set with both splits on ``device``."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of all the content."""
