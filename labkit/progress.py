@@ -32,4 +32,13 @@ def progress(items: Iterable[T], description: str, *, total: int | None = None, 
         yield item
         count += 1
     if mode != "off" and time.perf_counter() - start > threshold:
-        sys.stderr.write(f"{description}: {count} done\n")
+        _say(f"{description}: {count} done")
+
+
+def _say(line: str) -> None:
+    """Write a line; in a notebook as an output of its own that is marked, so that the publisher can leave it out."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        sys.stderr.write(line + "\n")
+    else:
+        shell.display_pub.publish({"text/plain": line}, metadata={"labkit": "progress"})

@@ -135,3 +135,10 @@ def test_only_fresh_quick_runs_are_published(toys: Toys) -> None:
 )  # fmt: skip
 def test_overwritten_lines(raw: str, shown: str) -> None:
     assert publish.overwrite(raw) == shown
+
+
+def test_progress_lines_are_left_out() -> None:
+    progress = {"output_type": "display_data", "data": {"text/plain": "attacks: 5 done"}, "metadata": {"labkit": "progress"}}
+    result = {"output_type": "display_data", "data": {"text/plain": "attacks: 5 done"}, "metadata": {}}
+    assert publish._passing(progress)
+    assert not publish._passing(result)
