@@ -58,7 +58,7 @@ from labkit.zoo import signs_classifier
 
 data = load("signs").to(lab.device)
 model = signs_classifier(SEED).model
-test = data.test.subset(lab.pick(quick=300, paper=1500, smoke=32))
+test = data.test.subset(lab.pick(quick=200, paper=1500, smoke=32))
 
 # %%
 from labkit.seeding import generator
@@ -166,7 +166,7 @@ def pgd_from_scratch(model, x, y, eps, step_size, steps):
 
 
 # %% [markdown]
-# > **Predict.** One step of size eps, or forty steps of a sixteenth of eps with the pull back: on the traffic signs at 8/255, how many of 300
+# > **Predict.** One step of size eps, or forty steps of a sixteenth of eps with the pull back: on the traffic signs at 8/255, how many of 200
 # > signs does the network still read after each? Guess two numbers.
 
 # %%
@@ -202,15 +202,9 @@ theirs = maximize(exact, images, test.y[:50], Linf(eps), random_start=False, **s
 print("equal to a billionth:", bool((theirs - ours).abs().max() < 1e-9))
 
 # %% tags=["nbval-check-output"]
-theirs = maximize(model, test.x, test.y, Linf(eps), random_start=False, **settings)
-print(
-    "pixels beyond eps, from scratch:",
-    "some" if ((many_steps - test.x).abs().double() > eps).any() else "none",
-)
-print(
-    "pixels beyond eps, labkit:      ",
-    "some" if ((theirs - test.x).abs().double() > eps).any() else "none",
-)
+theirs = maximize(model, test.x[:50], test.y[:50], Linf(eps), random_start=False, **settings)
+inside = [Linf(eps).contains(found, test.x[:50]).all() for found in (many_steps[:50], theirs)]
+print("float32, nowhere beyond eps: from scratch", bool(inside[0]), "labkit", bool(inside[1]))
 
 # %% [markdown]
 # In float32 the two part ways by roundings: `x + eps` is sometimes a hair more than eps away from x. labkit never is. The attack
@@ -245,7 +239,7 @@ from functools import partial
 
 from labkit.evaluation import robustness_curve
 
-budgets = [Linf(k / 255) for k in (0, 0.5, 1, 2, 3, 4, 6, 8)]
+budgets = [Linf(k / 255) for k in (0, 1, 2, 3, 4, 6, 8)]
 attacks = {
     "FGSM": fgsm,
     "BIM, 10 steps": bim,
@@ -289,7 +283,7 @@ say(
 from labkit.reporting import heatmap
 
 small = Linf(2 / 255)
-steps_tried, sizes_tried = (1, 3, 10, 30), (0.05, 0.25, 1.0, 2.5)
+steps_tried, sizes_tried = (1, 3, 10, 20), (0.05, 0.25, 1.0, 2.5)
 
 
 def still_read(steps, size):

@@ -28,7 +28,7 @@ from labkit.threats import Ball
 
 P = ParamSpec("P")
 Loss = str | Callable[[Tensor, Tensor, Tensor], Tensor]
-COMMON = ("target", "goal", "loss", "victim", "batch_size", "precision", "seed", "trace", "progress")
+COMMON = ("target", "goal", "loss", "victim", "stop_early", "batch_size", "precision", "seed", "trace", "progress")
 
 
 class AttackFunction(Protocol):
@@ -48,11 +48,12 @@ class Search:
 
     def __init__(
         self, model: Model, judge: Model, x: Tensor, y: Tensor, threat: Ball, goal: Goal, loss: Loss,
-        *, precision: str = "float32", seed: int = 0, trace: bool = False,
+        *, stop_early: bool = True, precision: str = "float32", seed: int = 0, trace: bool = False,
     ) -> None:  # fmt: skip
         self.model, self.judge, self.threat, self.goal, self.precision, self.seed = model, judge, threat, goal, precision, seed
         self._loss = _as_function(loss)
-        self.leaving = judge is model  # a view or a surrogate says nothing final about the model that counts: then nobody leaves
+        # A view or a surrogate says nothing final about the model that counts: then nobody leaves early.
+        self.leaving = stop_early and judge is model
         self._all_x, self._all_y = x, y
         self.best = x.clone()
         self.done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -229,6 +230,7 @@ def attack(body: Callable[Concatenate[Search, P], None]) -> AttackFunction:
 
     ``target`` (B,) int64: the wanted answers; ``goal``: another goal than "any wrong answer"; ``loss``: "cross_entropy", "margin",
     "dlr" or any callable (x_adv, logits, y) -> (B,); ``victim``: the model that success is judged on, for transfer;
+    ``stop_early``: whether an input leaves as soon as it meets the goal, or runs on and so becomes a more confident mistake;
     ``batch_size``: inputs per chunk (default 128 on a CPU, 1024 elsewhere); ``precision``: "float32", or "bfloat16" for the search
     only; ``seed``; ``trace``: keep the losses of every step; ``progress``: show a bar.
     """
@@ -237,7 +239,8 @@ def attack(body: Callable[Concatenate[Search, P], None]) -> AttackFunction:
     @wraps(body, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def run(
         model: Model, x: Tensor, y: Tensor, threat: Ball, *, target: Tensor | None = None, goal: Goal | None = None,
-        loss: Loss = "cross_entropy", victim: Model | None = None, batch_size: int | None = None, precision: str = "float32",
+        loss: Loss = "cross_entropy", victim: Model | None = None, stop_early: bool = True, batch_size: int | None = None,
+        precision: str = "float32",
         seed: int = 0, trace: bool = False, progress: bool = False, **options: Any,
     ) -> AttackResult:  # fmt: skip
         name = body.__name__
@@ -257,7 +260,7 @@ def attack(body: Callable[Concatenate[Search, P], None]) -> AttackFunction:
             chunks = [(x[i : i + size], y[i : i + size], aim[i : i + size]) for i in range(0, max(len(x), 1), size)]
             for chunk, labels, aims in show_progress(chunks, name) if progress else chunks:
                 search = Search(model, judge, chunk.detach().to(device), aims.to(device), threat, wanted, loss,
-                                precision=precision, seed=seed, trace=trace)  # fmt: skip
+                                stop_early=stop_early, precision=precision, seed=seed, trace=trace)  # fmt: skip
                 if len(chunk):
                     body(search, **options)  # type: ignore[call-arg]
                 parts.append(_verified(search, labels.to(device)))

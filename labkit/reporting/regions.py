@@ -24,8 +24,8 @@ def decision_regions(
     """Draw, side by side, what each model answers everywhere on the unit square, with the points x (N, 2) and labels y (N,).
 
     ``models``: title to a model (N, 2) -> (N, K). ``eps``: half the side of the square drawn around every point, which is what
-    an attacker in Linf can reach; 0 draws none. A point has a filled marker when its model is right in all of its square, as far as the grid
-    tells, and a hollow one otherwise. Raises ValueError when x is not (N, 2).
+    an attacker in Linf can reach; 0 draws none. A point has a filled marker when its model is right in all of its square, as far as
+    the grid tells, and a hollow one otherwise. Raises ValueError when x is not (N, 2).
     """
     points, labels = np.asarray(x.detach().cpu(), dtype=float), np.asarray(y.cpu())
     if points.ndim != 2 or points.shape[1] != 2:

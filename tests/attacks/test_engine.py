@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from labkit.attacks import Confident, Undetected
 from labkit.attacks.engine import COMMON, Search, attack
 from labkit.attacks.evasion import bim, fgsm, pgd
+from labkit.attacks.losses import margin
 from labkit.threats import L2, Linf
 from tests.attacks.evasion.suite import Counting, inputs, mixed_model, net, task, world_untouched
 
@@ -205,3 +206,17 @@ def test_an_attack_that_leaves_the_ball_is_reported_not_returned() -> None:
 def test_progress_changes_nothing() -> None:
     model, x, y = task(6)
     assert torch.equal(pgd(model, x, y, Linf(0.1), steps=2, progress=True, batch_size=2).x_adv, pgd(model, x, y, Linf(0.1), steps=2).x_adv)
+
+
+def test_running_on_makes_mistakes_surer_and_costs_every_step() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).double()
+    x = torch.rand(20, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = model(x).argmax(1)
+    early = pgd(model, x, y, Linf(0.5), steps=10)
+    late = pgd(model, x, y, Linf(0.5), steps=10, stop_early=False)
+    assert bool((late.success | ~early.success).all())
+    assert bool((late.backwards == 10).all())
+    assert bool((early.backwards <= late.backwards).all())
+    assert int(early.backwards.sum()) < int(late.backwards.sum())
+    both = early.success & late.success
+    assert float(margin(model(late.x_adv), y)[both].mean()) > float(margin(model(early.x_adv), y)[both].mean())
