@@ -138,7 +138,7 @@ from labkit.attacks.evasion import pgd
 from labkit.data import load
 from labkit.reporting import table
 
-digits, ball = load("digits"), Linf(0.15)
+digits, ball = load("digits").to(lab.device), Linf(0.15)
 rows = []
 for eps in (0.0, 0.15):
     model = adversarial_training(mlp(64, 10, seed=SEED), digits.train.x, digits.train.y, eps, epochs=lab.pick(quick=12, paper=12, smoke=1))
@@ -213,7 +213,7 @@ def passes_per_update(objective, x, y):
 # `labkit.zoo.robust_signs_classifier`, which other chapters attack, uses them all. Free training replays, so it needs a fourth of the epochs.
 
 # %%
-data = load("signs")
+data = load("signs").to(lab.device)
 train = data.train.subset(lab.pick(quick=1500, paper=1500, smoke=64))
 epochs = lab.pick(quick=12, paper=12, smoke=4)
 trained = {}
@@ -630,7 +630,7 @@ solution("40.2")
 from labkit.models import madry_mnist
 
 smoke = lab.profile == "smoke"
-mnist = None if lab.profile == "quick" else load("mnist", smoke=smoke)
+mnist = None if lab.profile == "quick" else load("mnist", smoke=smoke).to(lab.device)
 if mnist is not None:
     madry = fit(madry_mnist(authors_weights=False, seed=SEED), mnist.train, epochs=lab.pick(quick=6, paper=6, smoke=1), batch_size=128,
                 learning_rate=1e-3, objective=Adversarial(Linf(0.3), steps=5, step_size=0.1, warmup=0.2, precision="bfloat16"),

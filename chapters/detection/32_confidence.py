@@ -51,7 +51,7 @@ import torch
 from labkit.data import load
 from labkit.zoo import signs_classifier
 
-data = load("signs")
+data = load("signs").to(lab.device)
 model = signs_classifier(SEED).model
 part = torch.arange(len(data.test)) % 4  # a stride, never "the first n"
 usual, held_out, judged = (data.test.take(part == 0), data.test.take(part == 1), data.test.take(part >= 2))
@@ -530,7 +530,7 @@ def outside(count):
 
 
 smoke, measured, runs = lab.profile == "smoke", {}, []
-mnist = None if lab.profile == "quick" else load("mnist", smoke=smoke)
+mnist = None if lab.profile == "quick" else load("mnist", smoke=smoke).to(lab.device)
 strangers = {} if mnist is None else outside(len(mnist.test))
 
 # %%
