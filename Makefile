@@ -43,7 +43,6 @@ setup: $(STAMP) ## only the environment
 	@TORCH=$(TORCH) bash .ci/setup
 
 lab: $(STAMP)
-	@$(LABKIT) build
 	@$(LABKIT) lab $(if $(CHECK),--check)
 
 author: $(STAMP)

@@ -58,7 +58,7 @@ from labkit.zoo import signs_classifier
 
 data = load("signs").to(lab.device)
 model = signs_classifier(SEED).model
-test = data.test.subset(lab.pick(quick=200, paper=1500, smoke=32))
+test = data.test.subset(lab.pick(quick=200, paper=200, smoke=32))
 
 # %%
 from labkit.seeding import generator
@@ -367,7 +367,7 @@ image_row(torch.stack([test.x[pick], *attacked, gray, *shown]), titles, per_row=
 # A targeted attack descends the loss of the answer that it wants. Some answers are harder to get than others.
 
 # %%
-per_class = lab.pick(quick=12, paper=100, smoke=2)
+per_class = lab.pick(quick=12, paper=12, smoke=2)
 places = [(data.test.y == k).nonzero().squeeze(1) for k in range(10)]
 chosen = torch.cat([place[:: len(place) // per_class][:per_class] for place in places])
 matrix = torch.full((10, 10), torch.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shutil
 import sys
@@ -111,6 +112,7 @@ def _run(run: Run, chapters: list[Chapter], root: Path, options: Options) -> Non
             while tasks:
                 tasks = _round(run, tasks, jobs, options)
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what the interrupt cut short need not be told
         sys.stderr.write(f"stopped; go on with: labkit run --resume {run.id}\n")
         raise
     finally:

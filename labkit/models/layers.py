@@ -30,7 +30,7 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-def seeded(build: Callable[P, M]) -> Callable[P, M]:
+def seeded(build: Callable[P, M]) -> Callable[..., M]:
     """Give a model builder a ``seed=`` and keep it from touching the global random state."""
 
     @wraps(build)

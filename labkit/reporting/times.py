@@ -47,7 +47,8 @@ def running_times() -> None:
     times = known_times().get(lab.chapter if lab else "", {})
     parts = []
     if "quick" in times:
-        parts.append(f"profile `quick` {_said(times['quick'])}" + (f", and {_long(times['cold'])} the first time" if "cold" in times else ""))
+        first = f", and {_long(times['cold'])} the first time" if "cold" in times else ""
+        parts.append(f"profile `quick` {_said(times['quick'])}{first}")
     if "paper" in times:
         parts.append(f"profile `paper` {_said(times['paper'])}")
     say("**Running time, measured:** " + "; ".join(parts) + "." if parts else "**Running time:** not measured yet.")

@@ -228,7 +228,7 @@ def test_a_worker_that_dies_hides_no_other_chapter(toys: Toys) -> None:
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[str]:
     """A real Dask scheduler and two real workers, each a process of its own."""
-    pytest.importorskip("distributed", reason="distributed is not installed")
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -238,6 +238,8 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
               "--no-dashboard", "--local-directory", str(tmp_path)]  # fmt: skip
     with open(tmp_path / "dask.log", "wb") as log:
         processes = [subprocess.Popen(command, stdout=log, stderr=log, cwd=CHECKOUT) for command in (common, worker, worker)]
+        with distributed.Client(address, timeout=120) as client:
+            client.wait_for_workers(2, timeout=120)
         yield address
         for process in processes:
             process.kill()
