@@ -304,7 +304,7 @@ say(
 # ### Attacks not trained on
 #
 # Same network, other attackers: length (L2), sum (L1) and number of pixels (L0) instead of the largest change. And one who does
-# not touch the colors at all: he turns the sign.
+# not touch the colors at all, but turns the sign.
 
 # %%
 from torch.nn.functional import affine_grid, grid_sample
