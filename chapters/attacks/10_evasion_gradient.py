@@ -532,6 +532,8 @@ solution("10.3")
 # measured when it last ran the profile `paper`.
 #
 # **Goodfellow et al. 2015**: softmax regression, FGSM at 0.25, no optimizer given. We train with Adam, and clip the attacked images to [0, 1].
+# The paper does not say how long it trained. The error hardly depends on that; the mean confidence of the wrong answers does, because the
+# weights of a softmax regression keep growing while it trains. Expect that figure to miss first.
 
 # %%
 from labkit.attacks import evasion  # the exercise above is called fgsm, too
