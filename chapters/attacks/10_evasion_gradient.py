@@ -147,7 +147,7 @@ image_row(
 )
 
 # %% [markdown]
-# The change is the *sign of the weights*: the attacker writes the model's own idea of "8, not 3" over the image.
+# Where the image has room, the change is the *sign of the weights* (gray: a value that is already 0 or 1 cannot go further). The attacker writes the model's own idea of "8, not 3" over the image.
 #
 # A network is a straight line only nearby. So take **many small steps**, ask for the gradient anew after each, and whenever the change
 # has grown too large pull it back: **projected gradient descent**. These lines are the whole of it.
@@ -233,6 +233,8 @@ attack_figure(
 # ### How large a change?
 #
 # Four attacks and a baseline of random noise, from no change to 8/255. Every point counts all signs; the bands are confidence intervals.
+# A sign that fell at a smaller budget counts as fallen at every larger one: the smaller ball lies inside. **BIM** is PGD from the image itself with
+# steps of eps / steps; **MI-FGSM** also gives the steps momentum, a running sum of the gradients.
 
 # %%
 from functools import partial
@@ -274,10 +276,14 @@ say(
 )
 
 # %% [markdown]
+# Overshoots, but not back: in the first picture the loss still rises at 8/255. What is lost is the direction, which one gradient cannot know that
+# far out.
+#
 # ### How many steps, and how large?
 #
 # A step of eps/100 does not arrive; a step of eps jumps from corner to corner. Madry et al. choose `2.5 * eps / steps`, so that an attack
-# could cross the whole ball and correct itself. To see a difference, the attack must not win at once: we take a small budget, 2/255.
+# could cross the whole ball and correct itself. The columns of the picture fix step size times the root of the number of steps, so that longer attacks
+# take shorter steps. To see a difference, the attack must not win at once: we take a small budget, 2/255.
 
 # %%
 from labkit.reporting import heatmap
@@ -307,12 +313,13 @@ heatmap(
 
 # %% [markdown]
 # Read a column downwards: more steps never hurt much. Read a row: too small a step wastes them. **A weak setting looks
-# like a robust model**; the top left corner is the commonest mistake in the literature.
+# like a robust model**; too few steps, or too short ones, are among the mistakes that Carlini et al. 2019 warn of.
 #
 # ### Restarts
 #
 # The loss has hills, and a climb ends on the nearest. Starting again from random points finds others; an input counts as robust only if
-# *every* start failed.
+# *every* start failed. If the rows of the table hardly differ, that is a finding: the first climb already finds what there is, as on most networks
+# trained without a defense. You know only after trying. (The last column counts forward passes.)
 
 # %%
 from labkit.reporting import table
@@ -459,9 +466,11 @@ say("What the failures mean: " + "; ".join(f"*{c.name}*: {c.meaning}" for c in f
 
 # %% [markdown]
 # What does stop these attacks, at a price, is training on them: [chapter 40](../defenses/40_adversarial_training.ipynb). What only seems to:
-# chapter 41.
+# chapter 41 (planned).
 #
 # ## Your turn
+#
+# The first exercise reuses the name fgsm. To run earlier cells again afterwards, run the cell that imports it first.
 
 # %%
 from labkit.course import check, exercise, hint, solution
@@ -597,7 +606,7 @@ for which, figure in (("clntrained", "clean-net"), ("advtrained", "at-net")):
 # %% [markdown]
 # ## What to remember
 #
-# - FGSM is exact for a linear model and a good guess nearby; PGD is many guesses with a pull back. Both add thousands of small effects.
+# - FGSM is exact for a linear model with two answers, and a good guess nearby otherwise; PGD is many guesses with a pull back. Both add thousands of small effects.
 # - Report threat, steps, step size, restarts and start. Weak settings imitate robustness.
 # - Robust accuracy counts *all* inputs; success counts those that were right before. Say which.
 # - An attack that fails has to be explained: look for vanished gradients first.
@@ -606,4 +615,4 @@ for which, figure in (("clntrained", "clean-net"), ("advtrained", "at-net")):
 #
 # **Further reading.** Goodfellow, Shlens, Szegedy 2015 (arXiv 1412.6572): FGSM and the linear view. Kurakin, Goodfellow, Bengio 2017
 # (arXiv 1607.02533): BIM, and photographs of attacked prints. Madry et al. 2018 (arXiv 1706.06083): PGD as *the* first-order attack. Dong
-# et al. 2018 (arXiv 1710.06081): momentum, for transfer (chapter 13). Carlini et al. 2019 (arXiv 1902.06705): how to evaluate, chapter 60.
+# et al. 2018 (arXiv 1710.06081): momentum, for transfer. Ding, Wang, Jin 2019 (arXiv 1902.07623): AdverTorch, the two networks above. Carlini et al. 2019 (arXiv 1902.06705): how to evaluate.

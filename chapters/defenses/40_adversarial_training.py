@@ -161,7 +161,7 @@ print("the two losses agree to five digits:", bool((ours - theirs).abs() <= 1e-5
 # %% [markdown]
 # Two things are in labkit's and not in ours. Its inner loop runs in evaluation mode, so that the attack does not stir the batch
 # normalization statistics (our network has none). And it starts at a **random point** of the ball: without it, the network
-# could learn to be flat around the training points only.
+# could learn to look flat just where the attack always starts.
 #
 # ## With labkit
 #
@@ -226,7 +226,7 @@ models = {name: result.model for name, result in trained.items()}
 # %% [markdown]
 # ## Measure it
 #
-# > **Predict.** Order the six by robust accuracy under a strong PGD. Which one comes closest to PGD-5 for the fewest passes?
+# > **Predict.** Order the six by robust accuracy under a strong PGD. Which comes close to the best for the fewest passes?
 
 # %%
 from functools import partial
@@ -429,7 +429,8 @@ say(
 )
 
 # %% [markdown]
-# This is **catastrophic overfitting** (Wong et al. 2020). What did the network learn? Walk in a straight line from each sign to the point that
+# This is **catastrophic overfitting** (Wong et al. 2020), here in a slow form: in the paper PGD accuracy drops to zero within an epoch, here it
+# stalls while the other curve climbs. What did the network learn? Walk in a straight line from each sign to the point that
 # FGSM chooses, and to the one that PGD chooses, and look at the loss on the way.
 
 # %%
@@ -485,10 +486,10 @@ say(
 
 # %% [markdown]
 # The network was rewarded for a loss that is low at *one* point, the one that its own gradient names. There are two ways to get that: be flat
-# all around, or bend the surface so that the gradient at the sign leads astray. The second is easier. The attack of the training then finds nothing;
+# all around, or bend the surface so that the gradient at the sign leads astray. The second is easier. The attack of the training then finds little;
 # PGD, which takes the gradient anew on its way, does.
 #
-# A random start makes that point unpredictable. It delays the collapse and does not forbid it: with a larger
+# A random start makes that point unpredictable. It helps here, and does not forbid the collapse: with a larger
 # budget it comes back (Andriushchenko and Flammarion 2020). Whether it happens at all depends on budget, network size and
 # number of updates: compare the rows of FGSM and fast in the table above, at 8/255. The cure that costs nearly nothing is to *look*: some PGD steps
 # on some held-out images after every epoch.
@@ -570,8 +571,9 @@ say(
 )
 
 # %% [markdown]
-# That line fails when FGSM finds **more** than PGD: then the long attack is broken. A network that collapsed shows the opposite.
-# The long attack works, and it is the *short* one that lies. The battery asks whether your attack can be believed;
+# *Many steps beat one* fails when FGSM finds **more** than PGD: then the long attack is broken. A network that collapsed shows the opposite: it is the
+# *short* attack that lies. Where *five times the steps* fails, it speaks about us: the steps were too few on so bent a surface, and the true robust
+# accuracy is lower still. The battery asks whether your attack can be believed;
 # it does not choose the attack for you. Whoever had reported the FGSM number would have reported the collapse as a success.
 #
 # ## Your turn
@@ -617,14 +619,16 @@ solution("40.2")
 
 # %% [markdown]
 # When it passes, try it on the curves above: `collapse_epoch(*([line[c] for line in watched["FGSM"].history] for c in ("under FGSM", "under PGD")))`.
+# In our run the answer is -1: PGD accuracy never rose far enough to be halved. The network did not fall from a height; it never learned
+# to hold, while its own curve climbed. And the PGD that watches takes only seven steps: the battery above shows that more steps leave less.
 #
 # ## Reported numbers
 #
 # Madry et al. 2018, Table 1, on the real MNIST at Linf(0.3). They train 100,000 steps of batch 50 against 40 steps of PGD. That takes hours, so ours is a
 # **reduced** run: six epochs of batch 128, against five steps of size 0.1, in low precision inside the inner loop. At this budget training
-# sits on a plateau, all answers alike, for thousands of steps before it learns anything. A run this short cannot sit through it, so two more things
-# differ: $\varepsilon$ grows to its full size over the first fifth of the training, and the initial weights are PyTorch's. The network, the
-# threat and the attacks of the evaluation are the paper's, except that 100 steps x 20 restarts run on every tenth test image.
+# sits on a plateau, all answers alike, for thousands of steps before it learns anything. A run this short cannot sit through it, so three more things
+# differ: $\varepsilon$ grows to its full size over the first fifth of the training, the initial weights are PyTorch's, and Adam runs at `1e-3` in one cycle instead of `1e-4`. The network, the
+# threat and the attacks of the evaluation are the paper's, except that 100 steps x 20 restarts run on every tenth test image and search in bfloat16 (success is judged in float32).
 
 # %%
 from labkit.models import madry_mnist
@@ -674,4 +678,5 @@ for figure in ("paper-natural", "paper-fgsm", "paper-pgd-40x1", "paper-pgd-100x2
 #
 # **Further reading.** Madry et al. 2018 (arXiv 1706.06083): the minimum over a maximum. Zhang et al. 2019 (arXiv 1901.08573): TRADES. Shafahi et al. 2019
 # (arXiv 1904.12843): free. Wong, Rice, Kolter 2020 (arXiv 2001.03994): fast, and the collapse. Andriushchenko and Flammarion 2020
-# (arXiv 2007.02617): when single steps fail. Tsipras et al. 2019 (arXiv 1805.12152): the price in accuracy, and readable gradients.
+# (arXiv 2007.02617): when single steps fail. Kurakin, Goodfellow, Bengio 2017 (arXiv 1611.01236): label leaking.
+# Andriushchenko et al. 2020 (arXiv 1912.00049): Square, the attack that our random patches imitate. Tsipras et al. 2019 (arXiv 1805.12152): the price in accuracy, and readable gradients.

@@ -100,7 +100,7 @@ say(f"Median lead: untouched {ordinary:.1f}; " + "; ".join(f"{name} {value:.1f}"
 
 # %% [markdown]
 # An attack that stops at the first wrong answer stands just across the boundary: the network hesitates. One that runs on walks into the wrong
-# class's territory, and somewhere on its way it looks *ordinary*. Further still, the network is surer than it ever is on a real sign. So there
+# class's territory, and somewhere on its way it looks *ordinary*. Further still, the network is surer than it is on nearly all real signs. So there
 # are two kinds of suspicious confidence, **too low and too high**, and a blind spot between them. One sign on this way:
 
 # %%

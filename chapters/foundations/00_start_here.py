@@ -39,7 +39,7 @@ running_times()
 # ## A model that reads traffic signs
 #
 # The course's running example is a small convolutional network that reads ten kinds of traffic sign.
-# The signs are drawn by the course itself, at random angles, in random light, over real photographs.
+# The signs are drawn by the course itself, at random angles, in random light, over pieces of two real photographs.
 
 # %%
 from labkit.data import load
@@ -54,7 +54,7 @@ from labkit.evaluation import accuracy
 from labkit.reporting import say
 
 clean = accuracy(model, data.test.x, data.test.y)
-say(f"The network was {trained}. On photographs that it never saw, it reads **{clean}** correctly.")
+say(f"The network was {trained}. On signs that it never saw, it reads **{clean}** correctly.")
 
 # %%
 from labkit.reporting import image_row
@@ -78,8 +78,9 @@ x = signs.x[model(signs.x).argmax(1) == stop][:1]  # (1, 3, 32, 32), values in [
 wish = torch.tensor([limit], device=lab.device)
 
 # %% [markdown]
-# > **Predict.** Every pixel has three color values between 0 and 255. How many steps of 255 will each value have to
-# > change before the network reads "speed limit 50": about 8, about 50, or about 150? Write your guess down before you go on.
+# > **Predict.** Every pixel has three color values between 0 and 255. Let every value change by
+# > a few of 255 steps at most. On how many of 100 stop signs will the network then read "speed limit 50": about 5, about 50, or nearly all?
+# > And with random noise within the same limit? Write your guesses down before you go on.
 #
 # ## From scratch: the attack, in ten lines
 #
@@ -144,7 +145,7 @@ print("labkit:      ", data.classes[int(one.prediction)])
 # ## Measure it
 #
 # One picture proves little: perhaps we were lucky, or perhaps *any* small change confuses this network. So we take every stop
-# sign of the test set, and beside the attack we put a **baseline**: random noise, as large as the attack's change.
+# sign of the test set, and beside the attack we put a **baseline**: random noise within the same limit.
 
 # %%
 from labkit.rates import Rate
@@ -172,6 +173,8 @@ say(
 )
 
 # %% [markdown]
+# *Inputs not met before* are those on which the wish was not granted already: the attack cannot take credit for the others.
+#
 # The gap between the bars is what this course is about. The network is not fragile: noise leaves it in peace. It is fragile
 # *in a few directions*, and the gradient points to them.
 #
@@ -184,7 +187,7 @@ say(
 #
 # ## How the course works
 #
-# - **Run it.** Every number in these pages was computed by the cell above it. Change a number, run the cell again, and see.
+# - **Run it.** Every number in these pages was computed by the cell above it, or names the paper or the run it comes from. Change a number, run the cell again, and see.
 # - **Predict, run, compare.** Where a result may surprise you, you are asked for a guess first.
 # - **Your turn.** Exercises have a stub, a check that knows the usual mistakes, three hints and a folded solution.
 # - **Two profiles.** `PROFILE = "quick"` is what you are reading: small, offline, on any laptop. `PROFILE = "paper"` uses
@@ -255,7 +258,7 @@ solution("00.2")
 # ## What to remember
 #
 # - An attack is gradient descent on the *input*: the same loss, the same gradient, another variable.
-# - A small change can move the answer anywhere, while noise of the same size does nothing.
+# - A small change can move the answer where the attacker wishes, while noise within the same limit does next to nothing.
 # - State what the attacker may change (the threat), what counts as success, and out of how many.
 #
 # **Think about it.** The change above is invisible *to you*. Is that what matters to the passengers of the car? Which changes

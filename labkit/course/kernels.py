@@ -31,6 +31,7 @@ def chapter_environment(root: Path, threads: int) -> dict[str, str]:
     environment["LABKIT_ROOT"] = str(root)
     environment["LABKIT_PROGRESS"] = "line"
     environment["PYTHONHASHSEED"] = "0"
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait crawl when the processor is shared
     # The checkout that runs is the labkit that the chapter imports, installed or not; the offline guard stays first.
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*filter(None, paths), _CHECKOUT]))

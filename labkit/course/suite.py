@@ -34,6 +34,7 @@ def environment(jobs: int = 0) -> dict[str, str]:
     threads = str(max(1, cores // (jobs or cores)))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         result.setdefault(name, threads)
+    result.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see kernels
     result.pop("MPLBACKEND", None)  # kernels choose theirs
     checkout = str(Path(__file__).resolve().parents[2])
     result["PYTHONPATH"] = os.pathsep.join([*result["PYTHONPATH"].split(os.pathsep), checkout])
