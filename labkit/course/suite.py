@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 
-def arguments(checkout: Path, chapters: Path, *, tests: list[str] | None = None, jobs: int = 0) -> list[str]:
-    """Return the command that runs ``tests`` (default: all of ``checkout/tests``) and nbval over ``chapters``.
+def arguments(checkout: Path, chapters: Path | None, *, tests: list[str] | None = None, jobs: int = 0) -> list[str]:
+    """Return the command that runs ``tests`` (default: all of ``checkout/tests``) and nbval over ``chapters``, if given.
 
     ``jobs``: how many at once; 0: one per core. Cells of one notebook stay together (``xdist_group``, see conftest).
     """
@@ -19,7 +19,7 @@ def arguments(checkout: Path, chapters: Path, *, tests: list[str] | None = None,
         sys.executable, "-m", "pytest", "-q", f"--rootdir={checkout}", "-p", "no:cacheprovider",
         "-n", str(jobs or max(1, int(cpu_count()))), "--dist", "loadgroup",
         "--nbval-lax", "--nbval-current-env", f"--nbval-sanitize-with={checkout / 'tests' / 'nbval.cfg'}",
-        *chosen, str(chapters),
+        *chosen, *([str(chapters)] if chapters else []),
     ]  # fmt: skip
 
 

@@ -194,7 +194,7 @@ def test_a_server_that_never_stops_cannot_fill_the_disk(server: Server, tmp_path
 
 def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="refused"):
-        fetch(["http://127.0.0.1:9/file"], tmp_path / "file", KNOWN, patience=HASTY)
+        fetch(["http://127.0.0.1:1/file"], tmp_path / "file", KNOWN, patience=HASTY)
 
 
 def test_a_full_disk_is_told_and_the_beginning_kept(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

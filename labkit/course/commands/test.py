@@ -15,10 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the tests as one pytest and return its status."""
+    """Check the published notebooks with nbval, cell after cell, then run all tests; return pytest's status, 0 only if both are green.
+
+    The notebooks come first and in one process: shared out over several, a notebook's cells may part and lose their kernel.
+    """
     from labkit.course import suite
     from labkit.files import project_root
 
     root = project_root()
-    command = suite.arguments(root, root / "chapters", jobs=args.jobs) + list(args.pytest)
-    return subprocess.run(command, cwd=root, env=suite.environment(args.jobs), check=False).returncode
+    notebooks = [*suite.arguments(root, root / "chapters", tests=[], jobs=1), "-n", "0"]
+    everything = suite.arguments(root, None, jobs=args.jobs) + list(args.pytest)
+    first = subprocess.run(notebooks, cwd=root, env=suite.environment(1), check=False).returncode
+    second = subprocess.run(everything, cwd=root, env=suite.environment(args.jobs), check=False).returncode
+    return first or second
