@@ -1,4 +1,4 @@
-"""The course's own tests, as one pytest run: its closing line then speaks for everything that was checked."""
+"""How the course's own tests are run by pytest: with which options, over what, and in which environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def arguments(checkout: Path, chapters: Path | None, *, tests: list[str] | None = None, jobs: int = 0) -> list[str]:
     """Return the command that runs ``tests`` (default: all of ``checkout/tests``) and nbval over ``chapters``, if given.
 
-    ``jobs``: how many at once; 0: one per core. Cells of one notebook stay together (``xdist_group``, see conftest).
+    ``jobs``: how many at once; 0: one per core.
     """
     from joblib import cpu_count
 
