@@ -17,7 +17,7 @@ from labkit.data.errors import DataCorrupt
 from labkit.data.images import image_dataset
 from labkit.data.progress import progress
 from labkit.data.sheets import unpack
-from labkit.data.sources import missing, remedy
+from labkit.data.sources import check_files, missing
 from labkit.data.store import Arrays, cached
 from labkit.data.verify import Known, Verified
 from labkit.files import data_dir, fingerprint
@@ -57,7 +57,7 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
     elif (folder := data_dir() / BATCH_FOLDER).is_dir():
         arrays = read_batches(folder, KNOWN_BATCHES, Verified())
     elif (folder := data_dir() / SHEET_FOLDER).is_dir():
-        check(folder, KNOWN_SHEETS, Verified())
+        check_files("cifar10", folder, KNOWN_SHEETS, Verified())
         key = fingerprint([facts.md5 for facts in KNOWN_SHEETS.values()])
         arrays = cached(f"cifar10-v1-{key}", lambda: read_sheets(folder))
     else:
@@ -65,17 +65,9 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
     return image_dataset(CARDS["cifar10"], arrays, CLASSES, size=size)
 
 
-def check(folder: Path, known: Mapping[str, Known], verified: Verified) -> None:
-    """Raise DataMissing, DataTruncated or DataCorrupt unless every known file is there with its checksum."""
-    for name, facts in known.items():
-        if not (folder / name).is_file():
-            raise missing("cifar10", f"{folder.name}/{name}")
-        verified.check(folder / name, "md5", facts.md5, size=facts.size, remedy=remedy("cifar10"))
-
-
 def read_batches(folder: Path, known: Mapping[str, Known], verified: Verified) -> Arrays:
     """Return the arrays of torchvision's layout, after verifying each file."""
-    check(folder, known, verified)
+    check_files("cifar10", folder, known, verified)
     parts = [batches.parse((folder / name).read_bytes(), folder / name) for name in BATCHES]
     return {
         "x_train": np.concatenate([x for x, _ in parts[:-1]]), "y_train": np.concatenate([y for _, y in parts[:-1]]),

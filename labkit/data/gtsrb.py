@@ -18,7 +18,7 @@ from labkit.data.errors import DataCorrupt
 from labkit.data.images import image_dataset
 from labkit.data.progress import progress
 from labkit.data.sheets import TILE, unpack
-from labkit.data.sources import known_files, missing, remedy
+from labkit.data.sources import check_files, known_files, missing
 from labkit.data.store import Arrays, cached
 from labkit.data.verify import Known, Verified
 from labkit.files import data_dir, fingerprint
@@ -54,27 +54,19 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
 
         with tempfile.TemporaryDirectory() as name:
             known = write_gtsrb_archives(Path(name))
-            check(Path(name), known, Verified(remember=False))
+            check_files("gtsrb", Path(name), known, Verified(remember=False))
             arrays = read_archives(Path(name))
     elif (archives / TRAIN_ZIP).is_file():
         known = known_files("gtsrb")
-        check(archives, known, Verified())
+        check_files("gtsrb", archives, known, Verified())
         arrays = cached(f"gtsrb-archives-v1-{fingerprint([facts.md5 for facts in known.values()])}", lambda: read_archives(archives))
     elif sheets.is_dir():
-        check(sheets, KNOWN_SHEETS, Verified())
+        check_files("gtsrb", sheets, KNOWN_SHEETS, Verified())
         key = fingerprint([facts.md5 for facts in KNOWN_SHEETS.values()])
         arrays = cached(f"gtsrb-sheets-v1-{key}", lambda: read_sheets(sheets))
     else:
         raise missing("gtsrb", f"{ARCHIVE_FOLDER}/{TRAIN_ZIP} and no {SHEET_FOLDER}/")
     return image_dataset(CARDS["gtsrb"], arrays, CLASSES, size=size)
-
-
-def check(folder: Path, known: Mapping[str, Known], verified: Verified) -> None:
-    """Raise DataMissing, DataTruncated or DataCorrupt unless every known file is there with its checksum."""
-    for name, facts in known.items():
-        if not (folder / name).is_file():
-            raise missing("gtsrb", f"{folder.name}/{name}")
-        verified.check(folder / name, "md5", facts.md5, size=facts.size, remedy=remedy("gtsrb"))
 
 
 def read_sheets(folder: Path) -> Arrays:

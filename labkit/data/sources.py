@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.data.cards import CARDS
 from labkit.data.errors import DataMissing
-from labkit.data.verify import Known
+from labkit.data.verify import Known, Verified
 from labkit.files import data_dir
 
 
@@ -77,3 +78,11 @@ def missing(name: str, looked_for: str) -> DataMissing:
         f"Get it ({total_size(name) / 1e6:.1f} MB) with `labkit data get {name}`, or set LABKIT_DATA to a folder that has it. "
         f'PROFILE="quick" needs none of the papers\' data.'
     )
+
+
+def check_files(name: str, folder: Path, known: Mapping[str, Known], verified: Verified) -> None:
+    """Raise DataMissing, DataTruncated or DataCorrupt unless every known file of data set ``name`` is in ``folder`` with its checksum."""
+    for file, facts in known.items():
+        if not (folder / file).is_file():
+            raise missing(name, f"{folder.name}/{file}")
+        verified.check(folder / file, "md5", facts.md5, size=facts.size, remedy=remedy(name))
