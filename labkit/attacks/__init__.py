@@ -6,6 +6,7 @@ from labkit.attacks.eot import Randomized, eot, expected_cross_entropy, share_me
 from labkit.attacks.goals import Confident, Goal, Targeted, Undetected, Untargeted
 from labkit.attacks.joint import JointEvaluation, JointResult, SeenBefore
 from labkit.attacks.maximize import maximize
+from labkit.attacks.outcome import Outcome
 from labkit.attacks.result import AttackResult
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "JointEvaluation",
     "JointResult",
     "NonDifferentiable",
+    "Outcome",
     "Randomized",
     "SeenBefore",
     "Targeted",

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labkit.attacks.outcome import Outcome
 from labkit.rates import Rate
 from labkit.threats import Threat
 
 
 @dataclass(frozen=True)
-class AttackResult:
+class AttackResult(Outcome):
     """The outcome of an evasion attack on B inputs; every tensor has B rows and is on the caller's device.
 
     ``x_adv``: the adversarial inputs. ``success``: (B,) bool, the goal is met, by one fresh forward pass of the user's own
@@ -57,6 +58,19 @@ class AttackResult:
     def success_rate(self) -> Rate:
         """Inputs that the attack turned, over the inputs that did not meet the goal before."""
         return Rate(int((self.success & ~self.already).sum()), int((~self.already).sum()), "inputs not met before")
+
+    @property
+    def metrics(self) -> dict[str, Rate | float]:
+        """Success over the inputs not met before and, unless targeted, robust accuracy over all; the median distance of those turned."""
+        rates: dict[str, Rate | float] = {"success": self.success_rate}
+        if not self.meta.get("targeted"):
+            rates["robust accuracy"] = self.robust_accuracy
+        return {**rates, "median distance": self.median_distance}
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Evaluations of the model, all inputs together."""
+        return {"forwards": int(self.forwards.sum()), "backwards": int(self.backwards.sum())}
 
     @property
     def queries(self) -> Tensor:

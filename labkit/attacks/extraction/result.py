@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from labkit.attacks.outcome import Outcome
 from labkit.attacks.views import held_still
 from labkit.rates import Rate
 from labkit.seeding import sample_keys
 
 
 @dataclass(frozen=True)
-class ExtractionResult:
+class ExtractionResult(Outcome):
     """A substitute and its cost.
 
     ``model``: the copy, in evaluation mode. ``queries``: how many inputs the oracle was asked about. ``x`` (Q, ...) and ``labels`` (Q,)
@@ -25,6 +26,16 @@ class ExtractionResult:
     x: Tensor
     labels: Tensor
     sizes: list[int] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, Rate | float]:
+        """Nothing yet: how good a copy is shows on inputs that were never queried, which ``fidelity`` takes."""
+        return {}
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The queries."""
+        return {"queries": self.queries}
 
     def fidelity(self, x: Tensor, labels: Tensor) -> Rate:
         """Return how often the copy answers as the oracle did (``labels``) on x (N, ...).
