@@ -1,5 +1,6 @@
 """The few networks the course uses. A model is any callable from inputs to logits; these are ordinary ``nn.Module``s."""
 
+from labkit.models.generative import Adversaries, adversaries
 from labkit.models.layers import Normalize
 from labkit.models.networks import (
     PreActBlock,
@@ -14,6 +15,6 @@ from labkit.models.networks import (
 from labkit.models.published import WeightsNotFound, published_lenet5
 
 __all__ = [
-    "Normalize", "PreActBlock", "WeightsNotFound", "advertorch_lenet5", "linear", "madry_mnist", "mlp", "preact_resnet18",
+    "Adversaries", "Normalize", "PreActBlock", "WeightsNotFound", "adversaries", "advertorch_lenet5", "linear", "madry_mnist", "mlp", "preact_resnet18",
     "published_lenet5", "small_convnet", "strided_convnet",
 ]  # fmt: skip
