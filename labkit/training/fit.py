@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Part of every cache key: raise it when the same recipe would train a different model. A test pins what each version trains.
 VERSION = 1
+#: About what an interruption may cost. To write a checkpoint after each epoch of a tiny network takes longer than to train it.
+CHECKPOINT_SECONDS = 2.0
 _OWN = {"epoch", "loss", "seconds"}
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 #: Looks at the model after an epoch (counted from 0) and returns what it saw, by name.
@@ -77,10 +79,11 @@ def fit(
 
     ``settings``: changes to the recipe, such as ``epochs=5``. ``objective``: what a step minimizes (``Natural()`` by default).
     The cache key holds the data, the architecture, the initial weights, the recipe, the objective, the seed and the version
-    of the training code; a lock lets parallel jobs train each model once. After every epoch a checkpoint is kept: an interrupted training
-    resumes where it was, with the same result. ``watch``: called with the model in evaluation mode and the epoch after every epoch; what it
-    returns is kept in ``history``. It changes neither the training nor the cache key nor ``seconds``: when a cached model's history was
-    not made with this watch, judged by what it says of the final model, the model is trained again.
+    of the training code; a lock lets parallel jobs train each model once. After an epoch a checkpoint is kept, every
+    two seconds at most: an interrupted training resumes there, with the same result. ``watch``: called with the model in evaluation mode
+    and the epoch after every epoch; what it returns is kept in ``history``. It changes neither the training nor the cache key nor
+    ``seconds``: when a cached model's history was not made with this watch, judged by what it says of the final model, the model is
+    trained again.
     Raises WrongRole for data with role "test" or "queried", ValueError for a watch that returns the names "epoch", "loss" or "seconds".
     """
     data.require("train", "poisoned", "shadow", purpose="fit")
@@ -164,6 +167,7 @@ def _train(
     x, y = data.x.to(device), data.y.to(device)
     cuda = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
     reseed = torch.manual_seed if cuda else torch.default_generator.manual_seed  # the former seeds every GPU as well
+    kept = seconds
     with torch.random.fork_rng(devices=cuda):  # dropout draws from the global state: inside a fork, the user's comes back
         for epoch in progress(range(first, recipe.epochs), label):
             begin = time.perf_counter()
@@ -172,7 +176,8 @@ def _train(
             loss = _epoch(model, optimizer, schedule, x, y, recipe, aim, state, generator(seed, "order", epoch))
             seconds += time.perf_counter() - begin
             history.append({"epoch": epoch + 1, "loss": loss, "seconds": seconds} | _look(watch, model, epoch))
-            if path is not None and epoch + 1 < recipe.epochs:
+            if path is not None and epoch + 1 < recipe.epochs and seconds - kept >= CHECKPOINT_SECONDS:
+                kept = seconds
                 store.save_checkpoint(
                     _checkpoint_path(path),
                     {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),

@@ -1,9 +1,12 @@
 """A cache of its own for every test, the CPU, and toy problems that train in milliseconds."""
 
+import sys
+
 import pytest
 import torch
 
 from labkit.data.dataset import Split
+from labkit.training import fit
 
 
 @pytest.fixture(autouse=True)
@@ -11,6 +14,12 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LABKIT_DEVICE", "cpu")
     return tmp_path / "cache" / "models"
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_kept(monkeypatch):
+    """Trainings of milliseconds would leave no checkpoint to resume from."""
+    monkeypatch.setattr(sys.modules[fit.__module__], "CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)

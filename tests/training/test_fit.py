@@ -316,6 +316,12 @@ def test_an_interrupted_training_resumes_to_the_very_same_weights(own_cache, mon
     assert fit(built(), data, **options).loaded
 
 
+def test_what_trains_in_a_moment_writes_no_checkpoints(monkeypatch):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 60.0)
+    monkeypatch.setattr(module.store, "save_checkpoint", lambda *_: pytest.fail("a checkpoint was written"))
+    assert len(fit(net(), blobs(40), epochs=3, batch_size=10).history) == 3
+
+
 def test_an_interruption_in_the_first_epoch_leaves_nothing(own_cache, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, epoch=0, batch=1)
