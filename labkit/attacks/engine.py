@@ -27,7 +27,7 @@ from labkit.attacks.search import Loss, Search
 from labkit.attacks.views import Model, held_still, original
 from labkit.device import model_device
 from labkit.progress import progress as show_progress
-from labkit.threats import Ball
+from labkit.threats import Ball, Records
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Search, contravariant=True)
@@ -44,7 +44,7 @@ class AttackFunction(Protocol):
     minimal: bool
     needs: str
 
-    def __call__(self, model: Model, x: Tensor, y: Tensor, threat: Ball = ..., **options: Any) -> AttackResult: ...
+    def __call__(self, model: Model, x: Tensor, y: Tensor, threat: Ball | Records = ..., **options: Any) -> AttackResult: ...
 
 
 @overload
@@ -132,11 +132,11 @@ def attack_from(
 
 
 def _usable(name: str, threat: Ball | None, norms: tuple[str, ...], default: Ball | None) -> Ball:
-    if not isinstance(threat, Ball):
+    if not isinstance(threat, Ball | Records):
         raise TypeError(f"threat must be a norm ball such as Linf(8/255), got {type(threat).__name__}: {threat!r}")
     if threat.norm not in norms:
         raise ValueError(f"{name} is defined for {', '.join(norms)}, got {threat}")
-    if math.isinf(threat.eps) and default is None:
+    if math.isinf(threat.eps) and default is None and isinstance(threat, Ball):  # a record has limits without one
         raise ValueError(f"this attack needs a budget: {type(threat).__name__}(eps) instead of {type(threat).__name__}()")
     return threat
 

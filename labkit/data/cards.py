@@ -116,6 +116,19 @@ _LIST = [
         caveats="a synthesizer of a hundred lines: a person understands most words, nobody would take them for a person's",
     ),
     Card(
+        name="messages",
+        title="Messages",
+        description="Short texts, wanted ones (ham) and unwanted ones (spam), filled from templates "
+        "with slang, capitals and typing errors.",
+        splits="3,000 train and 1,000 test, three of ten spam; all texts differ, and every sixth template appears in test only",
+        inputs="the bytes of the text, at most 256, divided by 255 and followed by zeros; `data.test.text` reads them",
+        licence="Apache-2.0 (written for labkit)",
+        citation="this course",
+        origin="procedural, from a seed; written whenever it is loaded",
+        caveats="English by formula: far fewer words and turns than people use, so a filter that is good here is not good on a phone; "
+        "addresses end in .example, and numbers are made up",
+    ),
+    Card(
         name="faces",
         title="Faces",
         description="Twenty made-up people, drawn with varying pose, expression and light: inversion without a real person's face.",
@@ -125,6 +138,19 @@ _LIST = [
         citation="this course",
         origin="procedural (Pillow), from a seed; drawn on first use and cached",
         caveats="drawings: people differ in fewer ways than in life; nothing here measures what an attack does to real faces",
+    ),
+    Card(
+        name="assistant",
+        title="Assistant",
+        description="Conversations in a small instruction language: a secret to keep or to share, a task, a document to do it on, and the reply "
+        "that follows by a rule. A small language model learns it in half a minute.",
+        splits="18,000 train and 1,000 test, three turns each; independent draws",
+        inputs="two rows of 84 numbers, shape (2, 84): the words of the conversation (`VOCABULARY` names them; 0 is padding), and 1 where a word "
+        "belongs to a reply; the label is the last turn's task (of six)",
+        licence="Apache-2.0 (written by labkit)",
+        citation="this course",
+        origin="procedural, from a seed and a documented grammar; drawn whenever it is loaded",
+        caveats="seventy words and six tasks are no English: the shape of attacks and defenses carries over to large models, their numbers do not",
     ),
     Card(
         name="mnist",
@@ -176,6 +202,96 @@ _LIST = [
         origin="`labkit data get gtsrb` (276.6 MB), or found in LABKIT_DATA",
         caveats="training images are frames of tracks (30 of one physical sign): cut a validation set by track, never by image; the "
         "two packings were scaled by different programs, so their pixels and fingerprints differ",
+    ),
+    Card(
+        name="adult",
+        title="Adult",
+        description="Census records of 1994: does a person earn more than 50,000 dollars a year? The classic of tabular privacy attacks.",
+        splits="32,561 train and 16,281 test, as published",
+        inputs="108 columns in [0, 1]: six numbers, scaled by the training split, and one column for each value of eight attributes "
+        "(`labkit.data.adult.columns()` says where each stands)",
+        licence="CC BY 4.0 (UCI Machine Learning Repository)",
+        citation="B. Becker, R. Kohavi: Adult. UCI Machine Learning Repository, 1996, doi 10.24432/C5XW20",
+        origin="`labkit data get adult` (6.0 MB), or found in LABKIT_DATA",
+        caveats="answers of real people of 1994, with race and sex among the attributes: a benchmark, nothing to decide about anybody "
+        "with; one record in four earns more; an unknown value counts as a value of its own",
+    ),
+    Card(
+        name="sms_spam",
+        title="SMS Spam Collection",
+        description="Real English text messages, ham and spam: the real counterpart of `messages`.",
+        splits="4,129 train and 1,031 test: each message once, of each class every fifth is test (there is no official split)",
+        inputs="the bytes of the text divided by 255 and followed by zeros; `data.test.text` reads them",
+        licence='"free for all purposes" (J. M. Gomez Hidalgo, 2011)',
+        citation="T. A. Almeida, J. M. Gomez Hidalgo, A. Yamakami: Contributions to the study of SMS spam filtering: new collection and "
+        "results. ACM DocEng 2011",
+        origin="found in LABKIT_DATA; from the UCI Machine Learning Repository, data set 228",
+        caveats="spam of 2000 to 2011, ham mostly of students in Singapore; repeated messages (hundreds) are left out here, so numbers "
+        "differ from papers that keep them; real people wrote them: quote none",
+    ),
+    Card(
+        name="spoken_digits",
+        title="Free Spoken Digits",
+        description="The digits spoken in English by six people, fifty times each: the real counterpart of `sounds`.",
+        splits="2,700 train and 300 test, the official split: recordings 0 to 4 of each digit and speaker are test",
+        inputs="one second at 8,000 samples a second, shape (1, 8000), in [-1, 1]; longer recordings are cut, shorter ones end in silence",
+        licence="CC BY-SA 4.0",
+        citation="Z. Jackson and others: Free Spoken Digit Dataset. Zenodo, doi 10.5281/zenodo.1342401",
+        origin="found in LABKIT_DATA; from the address above",
+        caveats="the same six voices in train and test: it says nothing about new speakers",
+    ),
+    Card(
+        name="ecg5000",
+        title="ECG5000",
+        description="Single heartbeats of one patient with heart failure, in five classes: the real counterpart of `heartbeats`.",
+        splits="402 train and 98 test: of each class every fifth beat of the archive's training part is test",
+        inputs="140 samples, shape (1, 140), in [0, 1], which stands for -8 to 8 standard deviations of the beat",
+        licence="none stated by the archive, which asks for a citation; PhysioNet lists the recording as open access",
+        citation="Y. Chen, Y. Hao, T. Rakthanmanon, J. Zakaria, B. Hu, E. Keogh: A general framework for never-ending learning from time "
+        "series streams. DAMI 29(6), 2015; recording chf07 of PhysioNet's BIDMC database",
+        origin="found in LABKIT_DATA; from the UCR time series archive",
+        caveats="the archive's test part is not used, classes 3 to 5 have 31 beats together, and all are one person's",
+    ),
+    Card(
+        name="att_faces",
+        title="AT&T faces",
+        description="Photographs of 38 people, ten of each, taken at the Olivetti Research Laboratory from 1992 to 1994: the real "
+        "counterpart of `faces`.",
+        splits="266 train and 114 test: of each person pictures 2, 5 and 8 are test (there is no official split)",
+        inputs="112x92 gray in [0, 1]",
+        licence="none beyond the request to give credit to Olivetti Research Laboratory",
+        citation="F. Samaria, A. Harter: Parameterisation of a stochastic model for human face identification. IEEE Workshop on "
+        "Applications of Computer Vision, 1994",
+        origin="found in LABKIT_DATA",
+        caveats="380 of the 400 pictures: people s1 and s2 are missing from the copy at hand; real, recognizable people: for the exercise "
+        "only, publish no picture of them",
+    ),
+    Card(
+        name="location30",
+        title="Location-30",
+        description="Which places 5,010 people visited, by their check-ins on a map: the small classic of membership inference.",
+        splits="3,338 train and 1,672 test: of each group every third record is test (there is no official split)",
+        inputs="446 values, 0 or 1: regions of the city and kinds of places that a person visited or not",
+        licence="none stated by the repository",
+        citation="R. Shokri, M. Stronati, C. Song, V. Shmatikov: Membership inference attacks against machine learning models. IEEE S&P "
+        "2017; check-ins by D. Yang, D. Zhang, B. Qu: Participatory cultural mapping based on collective behavior data in location-based "
+        "social networks. ACM TIST 7(3), 2016",
+        origin="found in LABKIT_DATA; from the repository privacytrustlab/datasets",
+        caveats="check-ins of real people, stripped of names: for the exercise only; the 30 groups are clusters that the authors computed "
+        "from the same features, not facts about anybody",
+    ),
+    Card(
+        name="nsl_kdd",
+        title="NSL-KDD",
+        description="Network connections recorded in 1998 in a simulated air force network, normal ones and attacks of four families: the "
+        "real counterpart of `flows`.",
+        splits="125,973 train and 22,544 test; the test split holds attack types that the training split lacks",
+        inputs="122 fields in [0, 1]: 38 numbers, counts on a logarithmic scale, and three symbols as flags; the schema decodes them",
+        licence="may be redistributed with citation (the institute's terms)",
+        citation="M. Tavallaee, E. Bagheri, W. Lu, A. Ghorbani: A detailed analysis of the KDD CUP 99 data set. IEEE CISDA 2009",
+        origin="found in LABKIT_DATA: `nsl-kdd/KDDTrain+.txt` and `KDDTest+.txt`, plain or packed with gzip; not downloaded",
+        caveats="traffic of another age, and simulated; the rates follow from connections that the records do not hold, so no validator "
+        "can check them; which family a test attack belongs to is our reading of the literature's lists",
     ),
 ]
 CARDS: dict[str, Card] = {card.name: card for card in _LIST}

@@ -18,12 +18,21 @@ _MODULES = {
     "transactions": "labkit.data.transactions",
     "heartbeats": "labkit.data.heartbeats",
     "sounds": "labkit.data.sounds",
+    "messages": "labkit.data.messages",
+    "assistant": "labkit.data.assistant",
     "mnist": "labkit.data.mnist",
     "fashion_mnist": "labkit.data.fashion_mnist",
     "cifar10": "labkit.data.cifar10",
     "gtsrb": "labkit.data.gtsrb",
+    "adult": "labkit.data.adult",
+    "sms_spam": "labkit.data.sms_spam",
+    "spoken_digits": "labkit.data.spoken_digits",
+    "ecg5000": "labkit.data.ecg5000",
+    "location30": "labkit.data.location30",
+    "att_faces": "labkit.data.att_faces",
+    "nsl_kdd": "labkit.data.nsl_kdd",
 }
-EMBEDDED = ("signs", "digits", "tumors", "faces", "flows", "transactions", "heartbeats", "sounds")
+EMBEDDED = ("signs", "digits", "tumors", "faces", "flows", "transactions", "heartbeats", "sounds", "messages", "assistant")
 
 
 def names() -> tuple[str, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from labkit.data.cards import CARDS
-from labkit.data.dataset import Dataset
-from labkit.data.images import image_dataset
+from labkit.data.dataset import Dataset, Split
+from labkit.data.images import image_dataset, to_tensor
 from labkit.data.progress import progress
 from labkit.data.store import Arrays, cached
 from labkit.files import cache_dir
@@ -47,7 +48,15 @@ def person(number: int) -> Person:
     """Return one of the people; the same number always gives the same one. Raises ValueError for a number out of range."""
     if not 0 <= number < PEOPLE:
         raise ValueError(f"there are {PEOPLE} people, 0 to {PEOPLE - 1}; asked for {number}")
-    rng = numpy_generator(FORMAT, "faces", "person", number)
+    return _made_up(numpy_generator(FORMAT, "faces", "person", number), number)
+
+
+def stranger(number: int) -> Person:
+    """Return somebody made up by the same law who is none of the twenty; the same number always gives the same one."""
+    return _made_up(numpy_generator(FORMAT, "faces", "stranger", number), number)
+
+
+def _made_up(rng: np.random.Generator, number: int) -> Person:
     u = rng.uniform
     skin = u(0.45, 0.92)
     return Person(
@@ -81,6 +90,24 @@ def draw(each: dict[str, int], seed: int) -> Arrays:
         arrays[f"x_{split}"] = np.stack([picture(person(int(y[i])), numpy_generator(seed, "faces", split, i)) for i in turns])
         arrays[f"y_{split}"] = y.astype(np.uint8)
     return arrays
+
+
+def strangers(people: int = 60, each: int = 10, seed: int = 0) -> Split:
+    """Return ``each`` pictures of ``people`` strangers, people in turn: what is public about faces. Drawn once and then cached.
+
+    Raises ValueError for fewer than one of either.
+    """
+    if people < 1 or each < 1:
+        raise ValueError(f"people and each must be 1 or more, got {people} and {each}")
+
+    def drawing() -> Arrays:
+        y = np.arange(people * each) % people
+        turns = progress(range(len(y)), total=len(y), text="drawing strangers")
+        x = [picture(stranger(int(y[i])), numpy_generator(seed, "faces", "strangers", i)) for i in turns]
+        return {"x": np.stack(x), "y": y.astype(np.int64)}
+
+    arrays = cached(f"strangers-v{FORMAT}-{people}x{each}-seed{seed}", drawing)
+    return Split(to_tensor(arrays["x"]), torch.from_numpy(arrays["y"].astype(np.int64)), "shadow", "strangers")
 
 
 def picture(who: Person, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -145,4 +172,4 @@ def picture(who: Person, rng: np.random.Generator) -> NDArray[np.uint8]:
     return (gray.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-__all__ = ["CLASSES", "FORMAT", "PEOPLE", "Person", "draw", "load", "person", "picture"]
+__all__ = ["CLASSES", "FORMAT", "PEOPLE", "Person", "draw", "load", "person", "picture", "stranger", "strangers"]

@@ -9,20 +9,22 @@ from torch import Tensor
 
 from labkit.data.dataset import Dataset
 from labkit.data.drawn import drawn
-from labkit.data.records import Columns, Field, Schema
+from labkit.data.records import Columns, Field, Schema, one_of
 
 CLASSES = ("honest", "port scan", "password guessing", "flood", "exfiltration")
 SERVICES = ("web", "mail", "dns", "ssh", "other")
 TRAIN, TEST = 6_000, 2_000
-FORMAT = 1  # raise it with every change of the numbers
+FORMAT = 2  # raise it with every change of the numbers
 
 
 def _follow(c: Columns) -> Columns:
-    """Bytes must fit into the packets (40 to 1,500 each); sizes and rates are quotients; no more ports than connections."""
+    """Bytes must fit into the packets (40 to 1,500 each); sizes and rates are quotients; no more ports than connections; one service."""
     c = dict(c)
     c["sent_bytes"] = torch.minimum(torch.maximum(c["sent_bytes"], 40 * c["sent_packets"]), 1500 * c["sent_packets"])
+    c["received_bytes"] = torch.minimum(torch.maximum(c["received_bytes"], 40 * c["received_packets"]), 1500 * c["received_packets"])
     c["connections"] = torch.maximum(c["connections"], torch.ones_like(c["connections"]))
     c["ports"] = torch.minimum(torch.maximum(c["ports"], torch.ones_like(c["ports"])), c["connections"])
+    c |= one_of(c, [f"to_{service}" for service in SERVICES])
     c["packet_size"] = c["sent_bytes"] / c["sent_packets"]
     c["rate"] = (c["sent_packets"] + c["received_packets"]) / c["duration"]
     return c
@@ -106,6 +108,7 @@ def draw(count: int, attacked: float, rng: np.random.Generator) -> tuple[Tensor,
     inside = rng.random(count) < np.array([k[7] for k in kinds])[kind]
     weights = np.array([k[1] for k in kinds], dtype=float)[kind]
     service = (weights.cumsum(1) > rng.random((count, 1))).argmax(1)
+    failed = np.where(np.isin(service, [SERVICES.index(name) for name in ("web", "mail", "ssh")]), failed, 0)  # others ask for no password
     values = {"duration": duration, "sent_packets": sent, "received_packets": answer, "sent_bytes": (sent * size).round(),
               "received_bytes": (answer * answered).round(), "packet_size": size, "rate": sent, "failed_logins": failed,
               "connections": connections, "ports": ports, "hour": hour, "inside": inside,

@@ -10,6 +10,13 @@ _SIGNS_OF = {
     "fashion_mnist": ("FashionMNIST/raw/train-images-idx3-ubyte.gz", "FashionMNIST/raw/train-images-idx3-ubyte"),
     "cifar10": ("cifar-10-batches-py/test_batch", "cifar-10/test_batch.webp"),
     "gtsrb": ("gtsrb/GTSRB-Training_fixed.zip", "gtsrb-32x32/train.webp"),
+    "adult": ("adult/adult.data.gz", "adult/adult.data"),
+    "sms_spam": ("sms-spam/SMSSpamCollection",),
+    "spoken_digits": ("free-spoken-digit/recordings.zip",),
+    "ecg5000": ("ecg5000/ECG5000_TRAIN.txt.gz",),
+    "location30": ("location-30/dataset_location.tgz",),
+    "att_faces": ("att_faces/att_faces.zip",),
+    "nsl_kdd": ("nsl-kdd/KDDTrain+.txt.gz", "nsl-kdd/KDDTrain+.txt"),
 }
 
 

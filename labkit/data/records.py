@@ -7,7 +7,7 @@ could really occur, and ``violations`` names the rules that a record breaks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,8 @@ from torch import Tensor
 
 Control = Literal["free", "up", "down", "fixed", "derived"]
 Columns = dict[str, Tensor]
+SAME = 2e-7  # two float32 encodings that are this near stand for the same value
+AGREES = 2e-6  # a field computed from others inherits the rounding of their encodings
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,10 @@ class Schema:
                     value = torch.minimum(value, old)
             columns[field.name] = value.round() if field.kind != "real" else value
         fitted = self.encode(self.follow(columns))
+        near = torch.tensor([AGREES if field.control == "derived" else SAME for field in self.fields], device=x.device)
         for known in (x.float(), original):  # what is possible, or was there before, stays bit for bit as it is
             if known is not None:
-                fitted = torch.where(torch.isclose(fitted, known, rtol=0, atol=2e-7), known, fitted)
+                fitted = torch.where((fitted - known).abs() <= near, known.float(), fitted)
         return fitted
 
     def violations(self, x: Tensor, original: Tensor | None = None) -> dict[str, Tensor]:
@@ -125,19 +128,26 @@ class Schema:
         """
         columns, broken = self.decode(x), {}
         before = self.decode(original) if original is not None else None
-        followed = self.encode(self.follow({f.name: columns[f.name].round() if f.kind != "real" else columns[f.name] for f in self.fields}))
+        wholes = {f.name: columns[f.name].round() if f.kind != "real" else columns[f.name] for f in self.fields}
+        whole, followed = self.encode(wholes), self.encode(self.follow(wholes))
         for i, field in enumerate(self.fields):
             value = x[:, i].float()
             broken[f"{field.name} out of range"] = (value < 0) | (value > 1)
-            whole = self.encode({**columns, field.name: columns[field.name].round()})[:, i]
             if field.kind != "real":
-                broken[f"{field.name} not whole"] = (whole - value).abs() > 2e-7
+                broken[f"{field.name} not whole"] = (whole[:, i] - value).abs() > SAME
             if before is not None and original is not None and field.control in ("fixed", "up", "down"):
                 change = value - original[:, i].float()
                 bad = {"fixed": change.abs(), "up": -change, "down": change}[field.control]
-                broken[f"{field.name} may not change so"] = bad > 2e-7
-            broken[f"{field.name} disagrees"] = (followed[:, i] - value).abs() > 2e-6
+                broken[f"{field.name} may not change so"] = bad > SAME
+            broken[f"{field.name} disagrees"] = (followed[:, i] - value).abs() > 2 * AGREES
         return {rule: rows for rule, rows in broken.items() if bool(rows.any())}
 
 
-__all__ = ["Columns", "Control", "Field", "Schema"]
+def one_of(columns: Mapping[str, Tensor], names: Sequence[str]) -> Columns:
+    """Return the flags ``names`` so that exactly one of them is 1 in each record, the largest: a rule for ``follow``."""
+    stacked = torch.stack([columns[name] for name in names], 1)
+    chosen = torch.zeros_like(stacked).scatter_(1, stacked.detach().argmax(1, keepdim=True), 1.0)
+    return dict(zip(names, chosen.unbind(1), strict=True))
+
+
+__all__ = ["AGREES", "SAME", "Columns", "Control", "Field", "Schema", "one_of"]

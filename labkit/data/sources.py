@@ -25,9 +25,11 @@ def _idx(folder: str, mirrors: tuple[str, ...], files: dict[str, Known]) -> tupl
     return tuple(Source(f"{folder}/raw/{name}", known, tuple(base + name for base in mirrors)) for name, known in files.items())
 
 
+_UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/"
 _ERDA = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 
-# The addresses and MD5 sums are the ones that torchvision publishes. GTSRB's lengths are approximate: they word messages only.
+# The addresses and MD5 sums are the ones that torchvision publishes; Adult's sums are of the files at UCI.
+# GTSRB's lengths are approximate: they word messages only.
 SOURCES: dict[str, tuple[Source, ...]] = {
     "mnist": _idx("MNIST", ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"), {
         "train-images-idx3-ubyte.gz": Known(9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
@@ -52,6 +54,10 @@ SOURCES: dict[str, tuple[Source, ...]] = {
                (_ERDA + "GTSRB_Final_Test_Images.zip",)),
         Source("gtsrb/GTSRB_Final_Test_GT.zip", Known(99_620, "fe31e9c9270bbcd7b84b7f21a9d9d9e5"),
                (_ERDA + "GTSRB_Final_Test_GT.zip",)),
+    ),
+    "adult": (
+        Source("adult/adult.data", Known(3_974_305, "5d7c39d7b8804f071cdd1f2a7c460872"), (_UCI + "adult/adult.data",)),
+        Source("adult/adult.test", Known(2_003_153, "35238206dfdf7f1fe215bbb874adecdc"), (_UCI + "adult/adult.test",)),
     ),
 }  # fmt: skip
 

@@ -9,21 +9,24 @@ from torch import Tensor
 
 from labkit.data.dataset import Dataset
 from labkit.data.drawn import drawn
-from labkit.data.records import Columns, Field, Schema
+from labkit.data.records import Columns, Field, Schema, one_of
 
 CLASSES = ("honest", "card testing", "stolen card", "account takeover", "cash-out")
 SHOPS = ("groceries", "fuel", "restaurant", "online", "electronics", "travel", "cash")
 TRAIN, TEST = 8_000, 3_000
-FORMAT = 1  # raise it with every change of the numbers
+DAY = 1_440  # minutes
+FORMAT = 2  # raise it with every change of the numbers
 
 
 def _follow(c: Columns) -> Columns:
-    """The day's total holds this payment; the ratio is a quotient; a payment abroad is one far away; nobody is present online."""
+    """Whoever paid within a day has at least two payments today, whoever did not has one; the day's total holds this payment and a cent
+    for each other one; the ratio is a quotient; a payment abroad is one far away; one shop; nobody is present online."""
     c = dict(c)
-    c["today"] = torch.maximum(c["today"], torch.ones_like(c["today"]))
-    c["total_today"] = torch.maximum(c["total_today"], c["amount"])
+    c["today"] = torch.where(c["waited"] < DAY, c["today"].clamp_min(2), torch.ones_like(c["today"]))
+    c["total_today"] = torch.where(c["today"] > 1, torch.maximum(c["total_today"], c["amount"] + c["today"] - 1), c["amount"])
     c["ratio"] = c["amount"] / c["usual"]
     c["abroad"] = (c["distance"] > 800).double()
+    c |= one_of(c, [f"at_{shop}" for shop in SHOPS])
     c["present"] = 1 - c["at_online"]
     return c
 
@@ -37,7 +40,7 @@ SCHEMA = Schema(
         Field("weekday", "d", 0, 6, "integer", "linear", "free", "Monday is 0"),
         Field("waited", "min", 0, 20_000, "integer", "log", "up", "since the customer's last payment"),
         Field("today", "payments", 1, 200, "integer", "log", "down", "payments in the last 24 hours, this one included"),
-        Field("total_today", "cents", 1, 5_000_000, "integer", "log", "down", "paid in the last 24 hours, this payment included"),
+        Field("total_today", "cents", 1, 5_000_000, "integer", "log", "free", "paid in the last 24 hours, this payment included"),
         Field("distance", "km", 0, 12_000, "integer", "log", "fixed", "from the customer's home"),
         Field("abroad", "", 0, 1, "flag", control="derived", meaning="more than 800 km away"),
         Field("account_age", "d", 0, 9_000, "integer", "log", "fixed", "days since the account was opened"),
@@ -90,12 +93,13 @@ def draw(count: int, fraud: float, rng: np.random.Generator) -> tuple[Tensor, Te
     dear = np.array([1.0, 1.6, 1.1, 1.2, 4.0, 6.0, 2.5])[shop]  # what a shop's payments usually are beside groceries
     amount = np.clip(usual * log_normal(1) * np.where(kind == 0, dear, 1), 1, 1e6).round()
     hour = np.where(chance(2), rng.normal(2.5, 1.8, count) % 24, np.clip(rng.normal(14.5, 3.8, count), 6, 23.4))
-    before = rng.poisson(np.array([k[4] for k in _KINDS])[kind])
+    waited = log_normal(3).round()
+    before = np.where(waited < DAY, np.maximum(rng.poisson(np.array([k[4] for k in _KINDS])[kind]), 1), 0)
     spent = before * usual * np.exp(0.5 * rng.standard_normal(count)) * np.where(kind == 1, 0.04, np.where(kind > 1, 2.0, 1.0))
     far = chance(5) | (shop == 5) & (rng.random(count) < 0.5)
     distance = np.where(far, 400 + rng.exponential(2_500, count), rng.exponential(7, count))
     values = {"amount": amount, "usual": usual, "ratio": amount / usual, "hour": np.floor(hour),
-              "weekday": rng.integers(0, 7, count), "waited": log_normal(3).round(), "today": 1 + before,
+              "weekday": rng.integers(0, 7, count), "waited": waited, "today": 1 + before,
               "total_today": amount + spent.round(), "distance": distance.round(), "abroad": far,
               "account_age": (1_500 * np.exp(0.9 * rng.standard_normal(count))).round(),
               "wrong_pins": np.where(chance(6) & (shop != 3), 1 + (rng.random(count) < 0.3), 0), "present": shop != 3,

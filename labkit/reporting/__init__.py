@@ -18,6 +18,7 @@ from labkit.reporting.looks import PALETTE, style
 from labkit.reporting.regions import decision_regions
 from labkit.reporting.reproduced import store_reproduced
 from labkit.reporting.results import record, say
+from labkit.reporting.rocs import roc_curves
 from labkit.reporting.scoring import scoreboard, write_scoreboard
 from labkit.reporting.showing import show
 from labkit.reporting.tables import table
@@ -26,5 +27,5 @@ from labkit.reporting.times import note_time, running_times
 __all__ = [
     "PALETTE", "Lab", "Rate", "allowed_sets", "attack_figure", "bar_chart", "bootstrap", "cited", "clopper_pearson", "compare", "curve",
     "decision_regions", "dot_grid", "heatmap", "histograms", "image_row", "note_time", "percent", "progress", "rate", "record",
-    "running_times", "say", "scoreboard", "show", "store_reproduced", "style", "table", "wilson", "write_scoreboard",
+    "roc_curves", "running_times", "say", "scoreboard", "show", "store_reproduced", "style", "table", "wilson", "write_scoreboard",
 ]  # fmt: skip

@@ -50,7 +50,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         load("fashion-mnist")
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "gtsrb"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "gtsrb", "adult"])
 def test_a_missing_set_is_explained(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load(name)

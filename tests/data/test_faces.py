@@ -34,3 +34,16 @@ def test_a_linear_reader_knows_most_of_them() -> None:
     flat = {name: x.reshape(len(x), -1) / 255 for name, x in arrays.items() if name[0] == "x"}
     reader = LogisticRegression(max_iter=300).fit(flat["x_train"], arrays["y_train"])
     assert 0.6 < reader.score(flat["x_test"], arrays["y_test"]) < 1.0
+
+
+def test_strangers_are_other_people_by_the_same_law() -> None:
+    twenty = {faces.person(i) for i in range(20)}
+    assert faces.stranger(3) == faces.stranger(3)
+    assert not twenty & {faces.stranger(i) for i in range(40)}
+    public = faces.strangers(6, 2)
+    assert public.x.shape == (12, 1, 32, 32)
+    assert public.y.tolist() == [0, 1, 2, 3, 4, 5] * 2
+    assert public.role == "shadow"
+    assert public.fingerprint == faces.strangers(6, 2).fingerprint != faces.strangers(6, 2, seed=1).fingerprint
+    with pytest.raises(ValueError, match="got 0 and 3"):
+        faces.strangers(0, 3)

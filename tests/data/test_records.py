@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from labkit.data import flows, load, transactions
-from labkit.data.records import Field, Schema
+from labkit.data.records import Field, Schema, one_of
 
 BOTH = pytest.mark.parametrize("module", [flows, transactions], ids=["flows", "transactions"])
 SMALL = Schema(
@@ -99,6 +99,34 @@ def test_every_drawn_record_is_possible(module: ModuleType) -> None:
     counts = data.test.y.bincount()
     assert counts[1:].unique().numel() == 1
     assert not torch.equal(data.train.x[:100], data.test.x[:100])
+
+
+@BOTH
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=8, deadline=None)
+def test_any_wish_leads_to_a_possible_record(module: ModuleType, seed: int) -> None:
+    source, x = torch.Generator().manual_seed(seed), module.load(size=40).test.x
+    wish = torch.rand(x.shape, generator=source)
+    for original in (None, x):
+        found = module.SCHEMA.possible(wish, original)
+        assert module.SCHEMA.violations(found, original) == {}
+        assert torch.equal(module.SCHEMA.possible(found, original), found), "not idempotent"
+
+
+def test_the_drawn_records_hang_together() -> None:
+    c = flows.SCHEMA.decode(load("flows").train.x)
+    assert float(c["failed_logins"][(c["to_dns"] > 0.5) | (c["to_other"] > 0.5)].max()) == 0, "nobody logs in to a name server"
+    assert bool((c["received_bytes"] <= 1500.01 * c["received_packets"]).all())
+    c = transactions.SCHEMA.decode(load("transactions").train.x)
+    assert bool(((c["waited"].round() < transactions.DAY) == (c["today"].round() > 1)).all()), "who paid within a day paid twice in a day"
+    alone = c["today"].round() == 1
+    assert bool(((c["total_today"] - c["amount"])[alone].abs() <= 1e-4 * c["amount"][alone]).all())
+
+
+def test_exactly_one_of_a_group() -> None:
+    chosen = one_of({"a": torch.tensor([0.2, 0.0]), "b": torch.tensor([0.7, 0.0])}, ["a", "b"])
+    assert chosen["a"].tolist() == [0, 1]
+    assert chosen["b"].tolist() == [1, 0]
 
 
 @BOTH

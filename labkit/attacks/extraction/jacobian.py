@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit.attacks.extraction.inquiry import Inquiry
 from labkit.attacks.extraction.result import ExtractionResult
 from labkit.attacks.views import held_still
 from labkit.data.dataset import Split
@@ -45,8 +46,9 @@ def substitute(
     its sign every so many rounds; without it all points go deeper into their classes, away from the boundaries. ``budget``: the most
     queries; when doubling would pass it, only a random part of the points gets a companion. ``training``: changes to the recipe of
     ``labkit.training.fit``, such as ``epochs=20``. Papernot et al. 2017, arXiv 1602.02697, algorithm 1; period and random part: Papernot
-    et al. 2016, arXiv 1605.07277. Raises ValueError for a budget below the seeds, rounds below 0, a period below 1, and answers that
-    are not one label per input.
+    et al. 2016, arXiv 1605.07277. When the service stops before (``OutOfQueries``), the copy is trained on what came, and the result's
+    ``complete`` is False. Raises ValueError for a budget below the seeds, rounds below 0, a period below 1, and answers that are not one
+    label per input.
 
     Notes: the derivative is that of the label's logit; that of its probability is zero where the copy is sure. The copy begins afresh
     in each round. New points are clamped to the bounds, because a service refuses others. What was asked once is not asked again.
@@ -57,19 +59,23 @@ def substitute(
         raise ValueError(f"period must be 1 or more rounds, got {period}")
     if budget is not None and budget < len(seeds):
         raise ValueError(f"a budget of {budget} queries does not cover the {len(seeds)} seeds")
-    x, labels = seeds, _ask(oracle, seeds)
+    ask = Inquiry(lambda inputs: _ask(oracle, inputs))
+    ask(seeds)
+    x, labels = ask.x, ask.labels
     model, sizes = _trained(build_model, x, labels, seed, cache, 0, training), [len(x)]
     for number in range(1, rounds + 1):
         room = len(x) if budget is None else min(len(x), budget - len(x))
-        if not room:
+        if not room or ask.exhausted:
             break
         chosen = torch.randperm(len(x), generator=generator(seed, "substitute", number))[:room].sort().values.to(x.device)
         signed = step if period is None or (number - 1) // period % 2 == 0 else -step
         new = augment(model, x[chosen], labels[chosen], signed, bounds)
-        x, labels = torch.cat([x, new]), torch.cat([labels, _ask(oracle, new)])
+        if not len(ask(new)):
+            break
+        x, labels = ask.x, ask.labels
         model = _trained(build_model, x, labels, seed, cache, number, training)
         sizes.append(len(x))
-    return ExtractionResult(model, len(x), x, labels, sizes)
+    return ExtractionResult(model, len(x), x, labels, sizes, complete=not ask.exhausted)
 
 
 def _ask(oracle: Oracle, x: Tensor) -> Tensor:

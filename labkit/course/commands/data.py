@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|get|where")
     actions.add_parser("list", help="every data set, and whether it is here")
     get = actions.add_parser("get", help="download data sets of papers (resumable, verified)")
-    get.add_argument("names", nargs="+", metavar="NAME", help="mnist, fashion_mnist, cifar10, gtsrb, or all")
+    get.add_argument("names", nargs="+", metavar="NAME", help="mnist, fashion_mnist, cifar10, gtsrb, adult, ..., or all")
     actions.add_parser("where", help="the folders of data sets and caches")
 
 
@@ -35,9 +35,11 @@ def _list() -> int:
     from labkit.data.cards import CARDS
     from labkit.data.catalogue import EMBEDDED, names
     from labkit.data.found import found
+    from labkit.data.sources import SOURCES
 
     for name in names():
-        state = "embedded" if name in EMBEDDED else found(name) or f"absent: labkit data get {name}"
+        absent = f"absent: labkit data get {name}" if name in SOURCES else "absent: its card says where it is"
+        state = "embedded" if name in EMBEDDED else found(name) or absent
         sizes = re.match(r"[\d,]+ train and [\d,]+ test", CARDS[name].splits)
         sys.stdout.write(f"{name:<14} {state:<41} {sizes.group() if sizes else ''}\n")
     return 0

@@ -1,0 +1,47 @@
+"""Evasion inside a record threat by queries: change a field or three, ask, keep what is not worse."""
+
+from __future__ import annotations
+
+import torch
+
+from labkit.attacks.anomaly.by_gradient import _region
+from labkit.attacks.engine import Search, attack
+from labkit.seeding import normal_for, uniform_for
+
+
+@attack(norms=("records",), needs="scores", loss="margin", without=("precision", "layout", "victim"))
+def evade_by_queries(search: Search, *, queries: int = 300, spread: float = 0.15) -> None:
+    """Random search over possible records: per query one to three fields move, and the record stays unless its loss fell.
+
+    A field moves to a value anywhere within its limits, or (as often) by a normal step of ``spread`` of its encoded range. An answer as
+    good as the last is accepted: where a service tells only the label, all answers before the last are equal, and the search is a random
+    walk over what the attacker could send. ``queries``: at most so many for each record, the one at the record itself included.
+    Raises ValueError for options out of range.
+
+    Notes: the draws belong to the record and the turn, not to the batch. Nothing is asked about an impossible record.
+    """
+    if queries < 2 or spread <= 0:
+        raise ValueError(f"queries of 2 or more and a spread above 0 are needed, got {queries} and {spread}")
+    record, logits = search.ask(search.start(random=False))
+    if not len(search):
+        return
+    best, free = search.loss(record, logits), _region(search).threat.free.to(record.device)
+    for turn in range(1, queries - int(search.spent[0]) + 1):
+        region, keys = _region(search), search.keys()
+        draw = uniform_for(keys, (3, record.shape[1]), "record search", turn).to(record)
+        places = torch.where(free, draw[:, 0], -1.0).argsort(dim=1, descending=True).argsort(dim=1)
+        moved = (places < 1 + (3 * draw[:, 2, :1]).floor()) & free
+        anywhere = region.lower + draw[:, 1] * (region.upper - region.lower)
+        nearby = record + spread * normal_for(keys, (record.shape[1],), "record step", turn).to(record)
+        wish = torch.where(moved, torch.where(draw[:, 2, 1:2] < 0.5, anywhere, nearby), record)
+        trial = region.project_(wish)
+        trial, logits, record, best = search.ask(trial, record, best)
+        if not len(search):
+            return
+        loss = search.loss(trial, logits)
+        kept = loss >= best
+        record, best = torch.where(kept[:, None], trial, record), torch.where(kept, loss, best)
+    search.finish(record)
+
+
+__all__ = ["evade_by_queries"]

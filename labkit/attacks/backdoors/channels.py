@@ -1,0 +1,54 @@
+"""Where a backdoor lives: how strongly each channel of a layer answers, and a network in which some of them are silent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from labkit.attacks.views import held_still
+from labkit.device import model_device
+
+
+class Silence(nn.Module):
+    """Multiply each channel of (B, C, ...) by 0 or 1; ``keep`` (C,) is a buffer, so fine-tuning does not wake what is silent."""
+
+    keep: Tensor
+
+    def __init__(self, keep: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("keep", keep.detach().float().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.keep.view(1, -1, *[1] * (x.ndim - 2))
+
+
+def channel_means(model: nn.Sequential, layer: int, x: Tensor, *, batch_size: int = 512) -> Tensor:
+    """Return the mean output of each channel after ``model[layer]``, (C,), over inputs x (N, ...) and all places."""
+    head, device = model[: layer + 1], model_device(model, x)
+    with held_still(model), torch.no_grad():
+        parts = [head(part.to(device)) for part in torch.split(x, batch_size)]
+    answers = torch.cat(parts)
+    return answers.transpose(0, 1).flatten(1).mean(1).to(x.device)
+
+
+def silenced(model: nn.Sequential, layer: int, channels: Tensor) -> nn.Sequential:
+    """Return a copy of ``model`` in which ``channels`` (int64) after ``model[layer]`` are always 0; what Liu et al. 2018 call pruning.
+
+    Liu et al. 2018, arXiv 1805.12185. Raises ValueError when the layer is not followed by another, IndexError for a channel it has not.
+    """
+    from copy import deepcopy
+
+    if not 0 <= layer < len(model) - 1:
+        raise ValueError(f"layer {layer} of {len(model)}: silence channels inside the network, below the last layer")
+    widths = [part.num_features for part in model[: layer + 1] if isinstance(part, nn.BatchNorm2d)]
+    widths += [part.out_channels for part in model[: layer + 1] if isinstance(part, nn.Conv2d)][-1:]
+    if not widths:
+        raise ValueError(f"no convolution stands at or below layer {layer}: whose channels should be silent?")
+    keep = torch.ones(widths[-1])
+    keep[channels.cpu()] = 0
+    parts = [deepcopy(part) for part in model]
+    device = next(model.parameters()).device
+    return nn.Sequential(*parts[: layer + 1], Silence(keep).to(device), *parts[layer + 1 :]).train(model.training)
+
+
+__all__ = ["Silence", "channel_means", "silenced"]

@@ -1,0 +1,15 @@
+"""Attacks on texts: a goal, neighbors, constraints and a search, put together by ``substitute``."""
+
+from labkit.attacks.discrete.attack import substitute
+from labkit.attacks.discrete.constraints import apart, edit_distance, edits_at_most
+from labkit.attacks.discrete.game import Constraint, Game, Over, State
+from labkit.attacks.discrete.neighbors import HOMOGLYPHS, deletions, either, look_alikes, plain, slips, spaces, swaps, table, twice, typos
+from labkit.attacks.discrete.result import SubstitutionResult
+from labkit.attacks.discrete.searches import Search, at_random, beam, by_gradient, by_importance, exhaustive, greedy
+from labkit.attacks.discrete.synonyms import SYNONYMS, synonyms
+
+__all__ = [
+    "HOMOGLYPHS", "SYNONYMS", "Constraint", "Game", "Over", "Search", "State", "SubstitutionResult", "apart", "at_random", "beam",
+    "by_gradient", "by_importance", "deletions", "edit_distance", "edits_at_most", "either", "exhaustive", "greedy", "look_alikes",
+    "plain", "slips", "spaces", "substitute", "swaps", "synonyms", "table", "twice", "typos",
+]  # fmt: skip

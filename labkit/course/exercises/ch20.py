@@ -1,0 +1,288 @@
+"""Exercises of chapter 20: a confidence that does not overflow, an honest rate at few false alarms, and the likelihood ratio."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labkit.course.exercises.framework import Exercise, Mistake
+from labkit.course.exercises.probe import NotYet, call, close, expect, number, tensor
+
+
+def confidence(logits: Tensor, y: Tensor) -> Tensor:
+    """Return log(p / (1 - p)) for the probability p of the class y, shape (N,), float64, finite however sure the model is.
+
+    logits: shape (N, K); y: shape (N,).
+    """
+    raise NotImplementedError
+
+
+def _confidence_solved(logits: Tensor, y: Tensor) -> Tensor:
+    values = logits.double()
+    own = values.gather(1, y[:, None]).squeeze(1)
+    others = values.scatter(1, y[:, None], -torch.inf)
+    return own - others.logsumexp(1)
+
+
+def _confidence_from_p(logits: Tensor, y: Tensor) -> Tensor:
+    p = logits.double().softmax(1).gather(1, y[:, None]).squeeze(1)
+    return (p / (1 - p)).log()
+
+
+def _confidence_log_p(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.double().log_softmax(1).gather(1, y[:, None]).squeeze(1)
+
+
+def _confidence_margin(logits: Tensor, y: Tensor) -> Tensor:
+    values = logits.double()
+    return values.gather(1, y[:, None]).squeeze(1) - values.scatter(1, y[:, None], -torch.inf).amax(1)
+
+
+def _confidence_answer(logits: Tensor, y: Tensor) -> Tensor:
+    return _confidence_solved(logits, logits.argmax(1))
+
+
+def _examine_confidence(answer: object) -> None:
+    source = torch.Generator().manual_seed(2)
+    logits, y = 3 * torch.randn(8, 5, generator=source), torch.arange(8) % 5
+    y[0] = (int(logits[0].argmax()) + 1) % 5  # at least one wrong answer
+    found = tensor(call(answer, logits, y, names="logits y"), (8,), "The confidence").double()
+    right = _confidence_solved(logits, y)
+    if close(found, _confidence_log_p(logits, y), 1e-4):
+        raise NotYet("This is log p: it ends at 0, where most members sit. Subtract log(1 - p) as well.")
+    if close(found, _confidence_margin(logits, y), 1e-4):
+        raise NotYet("You compare with the *largest* other class. 1 - p is the sum over all others: logsumexp instead of the maximum.")
+    if close(found, _confidence_answer(logits, y), 1e-4):
+        raise NotYet("This is the confidence in the model's own answer. Membership shows in the *label*, also where the answer is wrong.")
+    expect(close(found, right, 1e-4), "Expected z_y - logsumexp of the other classes' logits.")
+    sure = torch.tensor([[60.0, 0.0, 1.0], [-60.0, 0.0, 1.0]])
+    said = call(answer, sure, torch.zeros(2, dtype=torch.int64), names="logits y")
+    expect(
+        not isinstance(said, Tensor) or bool(said.isfinite().all()),
+        "For a very sure model 1 - p is rounded to 0 and the result is infinite. Never form p: work on the logits.",
+    )
+    at_ends = tensor(said, (2,), "The confidence").double()
+    expect(close(at_ends, _confidence_solved(sure, torch.zeros(2, dtype=torch.int64)), 1e-3), "Far out the value is wrong: use float64.")
+
+
+def found_at(scores: Tensor, members: Tensor, fpr: float) -> float:
+    """Return the largest share of members that any threshold finds while at most a share `fpr` of the non-members is called member.
+
+    scores: shape (N,), higher = more likely a member; members: (N,) booleans. A record is called a member when its score >= threshold.
+    """
+    raise NotImplementedError
+
+
+def _found_solved(scores: Tensor, members: Tensor, fpr: float) -> float:
+    inside, outside = scores[members], scores[~members]
+    best = 0.0
+    for threshold in torch.unique(scores):
+        if float((outside >= threshold).double().mean()) <= fpr:
+            best = max(best, float((inside >= threshold).double().mean()))
+    return best
+
+
+def _found_with_ties(scores: Tensor, members: Tensor, fpr: float) -> float:
+    inside, outside = scores[members], scores[~members].sort(descending=True).values
+    threshold = outside[max(0, int(fpr * len(outside)) - 1)]
+    return float((inside >= threshold).double().mean())
+
+
+def _found_of_all(scores: Tensor, members: Tensor, fpr: float) -> float:
+    order = scores.argsort(descending=True)
+    return float(members[order[: int(fpr * len(scores))]].double().sum() / members.sum())
+
+
+def _found_accuracy(scores: Tensor, members: Tensor, fpr: float) -> float:
+    called = scores >= _threshold(scores, members, fpr)
+    return float((called == members).double().mean())
+
+
+def _found_precision(scores: Tensor, members: Tensor, fpr: float) -> float:
+    called = scores >= _threshold(scores, members, fpr)
+    return float(members[called].double().mean())
+
+
+def _threshold(scores: Tensor, members: Tensor, fpr: float) -> Tensor:
+    outside = scores[~members]
+    fine = [t for t in torch.unique(scores) if float((outside >= t).double().mean()) <= fpr]
+    return torch.stack(fine).min() if fine else torch.tensor(torch.inf)
+
+
+def _examine_found(answer: object) -> None:
+    outside = torch.cat([torch.tensor([9.0, 8.0]), torch.full((10,), 5.0), torch.arange(88.0) / 100])
+    inside = torch.cat([torch.full((7,), 8.5), torch.full((9,), 5.0), torch.full((24,), 4.0)])
+    order = torch.randperm(140, generator=torch.Generator().manual_seed(4))
+    scores, members = torch.cat([outside, inside])[order], (torch.arange(140) >= 100)[order]
+    found = number(call(answer, scores, members, 0.05, names="scores members fpr"), "The share")
+    right = _found_solved(scores, members, 0.05)
+    if abs(found - _found_precision(scores, members, 0.05)) < 1e-4:
+        raise NotYet("This is the share of members among those *called* member. Asked for: of all members, how many are found.")
+    if abs(found - _found_accuracy(scores, members, 0.05)) < 1e-4:
+        raise NotYet("This is an accuracy over both kinds of records; the rate has the members alone below the line.")
+    if abs(found - _found_of_all(scores, members, 0.05)) < 1e-4:
+        raise NotYet("You let the top 5 % of *all* records through. The false alarms are counted among the non-members only.")
+    if abs(found - _found_with_ties(scores, members, 0.05)) < 1e-4 and found > right:
+        raise NotYet(
+            "Ten non-members share one score. A threshold takes all of them or none, and with them you are at 12 % false alarms, not 5 %."
+        )
+    expect(abs(found - right) < 1e-4, f"Expected {right:.3f}, got {found:.3f}: try every score as a threshold, keep those within `fpr`.")
+    blind = number(call(answer, torch.ones(20), torch.arange(20) < 10, 0.05, names="scores members fpr"), "The share")
+    expect(blind == 0.0, f"When all scores are equal nothing is found at 5 % false alarms: 0, not {blind:g}.")
+
+
+def ratio(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    """Return the log likelihood ratio of membership for each record, shape (N,).
+
+    signal: (N,), the target's confidence in each record; shadows: (S, N), the shadow models'; members: (S, N) booleans, which shadow
+    model was trained with which record. Two normal laws per record, with mean and standard deviation of the models with and without it.
+    """
+    raise NotImplementedError
+
+
+def _laws(shadows: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    found: list[Tensor] = []
+    for chosen in (members, ~members):
+        count = chosen.sum(0)
+        mean = torch.where(chosen, shadows, 0.0).sum(0) / count
+        spread = (torch.where(chosen, (shadows - mean) ** 2, 0.0).sum(0) / (count - 1)).sqrt()
+        found += [mean, spread]
+    return found[0], found[1], found[2], found[3]
+
+
+def _ratio_solved(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    log_density = []
+    for chosen in (members, ~members):
+        count = chosen.sum(0)
+        mean = torch.where(chosen, shadows, 0.0).sum(0) / count
+        variance = torch.where(chosen, (shadows - mean) ** 2, 0.0).sum(0) / (count - 1)
+        log_density.append(-((signal - mean) ** 2) / (2 * variance) - variance.log() / 2)
+    return log_density[0] - log_density[1]
+
+
+def _ratio_mixed(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    mean_in, sd_in, mean_out, _ = _laws(shadows, members)
+    return ((signal - mean_out) ** 2 - (signal - mean_in) ** 2) / (2 * sd_in**2)
+
+
+def _ratio_no_norm(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    mean_in, sd_in, mean_out, sd_out = _laws(shadows, members)
+    return ((signal - mean_out) / sd_out) ** 2 / 2 - ((signal - mean_in) / sd_in) ** 2 / 2
+
+
+def _ratio_backwards(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    return -_ratio_solved(signal, shadows, members)
+
+
+def _ratio_offline(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    _, _, mean_out, sd_out = _laws(shadows, members)
+    return (signal - mean_out) / sd_out
+
+
+def _ratio_one_law(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+    both = torch.zeros(2, signal.shape[0])
+    for row, chosen in enumerate((members, ~members)):
+        values = shadows[chosen]
+        both[row] = torch.distributions.Normal(values.mean(), values.std()).log_prob(signal)  # type: ignore[no-untyped-call]
+    return both[0] - both[1]
+
+
+def _examine_ratio(answer: object) -> None:
+    source = torch.Generator().manual_seed(6)
+    members = torch.stack([torch.randperm(12, generator=source) < 6 for _ in range(7)], dim=1)
+    center, noise = 3 * torch.randn(7, generator=source), torch.randn(12, 7, generator=source)
+    shadows = center + torch.where(members, 2 + 0.4 * noise, 1.6 * noise)
+    signal = center + torch.linspace(-1, 3, 7)
+    found = tensor(call(answer, signal, shadows, members, names="signal shadows members"), (7,), "The ratio")
+    right = _ratio_solved(signal, shadows, members)
+    tells = {
+        "The signs are turned: a record that fits the models *with* it better must get the higher score.": _ratio_backwards,
+        "Both laws got the spread of the models with the record. Those without it vary four times as much here: each law has its own "
+        "standard deviation. (A widely used implementation has this very slip.)": _ratio_mixed,
+        "The normal density has a factor 1 / sd in front. It cancels only where both standard deviations are equal.": _ratio_no_norm,
+        "This looks at the models *without* the record only: the offline score. The ratio compares with those that had it.": _ratio_offline,
+        "One law for all records at once: an easy record then always looks like a member. Mean and spread are per record "
+        "(dimension 0 counts the shadow models).": _ratio_one_law,
+    }
+    for told, mistaken in tells.items():
+        if close(found, mistaken(signal, shadows, members), 1e-3):
+            raise NotYet(told)
+    biased = (found - right).abs() < 0.35 * right.abs() + 0.5
+    expect(bool(biased.all()), "Expected log N(signal; mean_in, sd_in) - log N(signal; mean_out, sd_out), each per record.")
+
+
+EXERCISES = (
+    Exercise(
+        id="20.1",
+        title="A confidence without ceiling",
+        difficulty=1,
+        minutes=10,
+        statement=(
+            "Write `confidence(logits, y)`: $\\log \\frac{p}{1-p}$ for the probability $p$ of the class `y`. A model is so sure of its "
+            "training records that $1 - p$ is rounded to zero. Your result must stay finite."
+        ),
+        stub=confidence,
+        solution=_confidence_solved,
+        examine=_examine_confidence,
+        hints=(
+            "With z the logits, p is exp(z_y) over the sum of all exp(z). What is 1 - p over the same sum? Divide the two.",
+            "What remains is exp(z_y) over the sum of exp(z) of the *other* classes. Take the logarithm before anything overflows.",
+            "`logits.double()`, then `scatter(1, y[:, None], -torch.inf)` takes the own class out of a `logsumexp(1)`.",
+        ),
+        mistakes=(
+            Mistake("forms p", _confidence_from_p, "Never form p"),
+            Mistake("log p", _confidence_log_p, "ends at 0"),
+            Mistake("largest other class", _confidence_margin, "*largest* other class"),
+            Mistake("the answer instead of the label", _confidence_answer, "model's own answer"),
+        ),
+    ),
+    Exercise(
+        id="20.2",
+        title="How many are found at few false alarms?",
+        difficulty=2,
+        minutes=15,
+        statement=(
+            "Write `found_at(scores, members, fpr)`: the share of members found by the best threshold that calls at most a share `fpr` "
+            "of the non-members a member. Scores may be tied, and a threshold cannot split a tie."
+        ),
+        stub=found_at,
+        solution=_found_solved,
+        examine=_examine_found,
+        hints=(
+            "Only the scores that occur are worth trying as thresholds: `scores.unique()`.",
+            "For each threshold: the share of `scores[~members]` that reach it, and the share of `scores[members]` that do.",
+            "Keep the thresholds whose first share is at most `fpr`; the answer is the largest second share among them, 0 if none is left.",
+        ),
+        mistakes=(
+            Mistake("splits a tie", _found_with_ties, "all of them or none"),
+            Mistake("quantile of all records", _found_of_all, "top 5 % of *all* records"),
+            Mistake("accuracy", _found_accuracy, "over both kinds of records"),
+            Mistake("precision", _found_precision, "among those *called* member"),
+        ),
+    ),
+    Exercise(
+        id="20.3",
+        title="The likelihood ratio",
+        difficulty=2,
+        minutes=20,
+        statement=(
+            "Write `ratio(signal, shadows, members)`, the heart of LiRA: for each record, how much likelier is the target's confidence "
+            "from a model that was trained with the record than from one that was not?"
+        ),
+        stub=ratio,
+        solution=_ratio_solved,
+        examine=_examine_ratio,
+        hints=(
+            "For each record (a column) the shadow models fall into two groups. Each group gives a mean and a standard deviation.",
+            "`torch.where(members, shadows, 0.0).sum(0) / members.sum(0)` is the mean of the first group; the same with `~members`.",
+            "`torch.distributions.Normal(mean, sd).log_prob(signal)` for both groups; the answer is the first minus the second.",
+        ),
+        mistakes=(
+            Mistake("one spread for both laws", _ratio_mixed, "its own standard deviation"),
+            Mistake("forgets the factor of the density", _ratio_no_norm, "factor 1 / sd"),
+            Mistake("backwards", _ratio_backwards, "signs are turned"),
+            Mistake("offline", _ratio_offline, "offline score"),
+            Mistake("one law for all records", _ratio_one_law, "One law for all records"),
+        ),
+    ),
+)  # fmt: skip
