@@ -36,7 +36,7 @@ def robust_signs_classifier(seed: int = 0) -> Trained:
 def outsider_signs_classifier(seed: int = 0) -> Trained:
     """Return an outsider's sign reader: another architecture, trained on 2,500 signs of the outsider's own (other draws, none shared)."""
     own = load("signs", seed=seed + 7).train.subset(2500)
-    recipe = Recipe(epochs=15, batch_size=64, learning_rate=4e-3, shift=2)
+    recipe = Recipe(epochs=15, batch_size=64, learning_rate=5e-3, shift=2)
     return fit(strided_convnet(seed=seed + 3), own, recipe, seed=seed + 9, label="training the outsider's sign reader")
 
 
@@ -45,12 +45,12 @@ def _conversations(kind: str, seed: int) -> Split:
     """Return training conversations, drawn once in a process: under typed heads, or structured with half of the documents attacked."""
     if kind == "typed":
         return load("assistant", seed=seed).train
-    x, y = draw(18_000, derive(seed, "structured"), structured=True)
+    x, y = draw(24_000, derive(seed, "structured"), structured=True)
     return Split(x, y, "train", "assistant, structured")
 
 
 def small_assistant(seed: int = 0) -> tuple[SmallChat, Trained]:
-    """Return a transformer of 130,000 parameters that speaks the language of `assistant`, behind typed heads, and its training."""
+    """Return a transformer of 109,000 parameters that speaks the language of `assistant`, behind typed heads, and its training."""
     trained = fit(transformer(len(VOCABULARY), seed=seed), _conversations("typed", seed),
                   Recipe(epochs=2, batch_size=32, learning_rate=6e-3),
                   objective=NextWord(), seed=seed, label="training the small assistant")  # fmt: skip

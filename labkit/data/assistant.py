@@ -131,7 +131,7 @@ def injected(clean: Example, rng: random.Random, *, structured: bool = False) ->
     if structured:
         if rng.random() < 0.5:
             foreign = f"{TYPED.head('assistant')} {rng.choice((*WORDS, 'done'))} {TYPED.head('user')} {foreign}"
-        before, after = (rng.choices(_GLUE, k=rng.choice((0, 0, 1, 2, 3))) for _ in range(2))
+        before, after = (rng.choices(_GLUE, k=rng.choice((0, 0, 1, 2))) for _ in range(2))
         foreign = " ".join([*before, foreign, *after])
     parts = tuple(Message(m.part, f"{m.text} {foreign}") if m.part == "document" else m for m in clean.messages)
     return Example(parts, clean.reply, clean.task)
@@ -157,12 +157,14 @@ def draw(count: int, seed: int, *, structured: bool = False) -> tuple[Tensor, Te
 
     Under typed heads one document of twenty holds an instruction as well: texts of the world do, and a reply that ignores it follows.
 
-    Every eighth document is quoted and every fourth marked, so that a model knows these spellings.
+    Under typed heads every eighth document is quoted and every fourth marked, so that a model knows these spellings.
     """
     rng = random.Random(seed)
     examples = [example(rng, TURNS) for _ in range(count)]
     share, template = (0.5, STRUCTURED) if structured else (0.05, TYPED)
     examples = [injected(one, rng, structured=structured) if rng.random() < share else one for one in examples]
+    if structured:
+        return rows(examples, lambda i: template)
     quoted, marked = template.having(wrap="quoted"), template.having(wrap="marked")
     return rows(examples, lambda i: marked if i % 4 == 0 else quoted if i % 8 == 1 else template)
 
@@ -173,7 +175,8 @@ def load(*, size: int | None = None, seed: int = 0, smoke: bool = False) -> Data
     ``size`` keeps at most that many of each split, at a constant stride; ``seed`` draws other conversations. Raises ValueError for size
     below 1.
     """
-    draws = {"train": lambda rng: draw(TRAIN, int(rng.integers(2**62))), "test": lambda rng: draw(TEST, int(rng.integers(2**62)))}
+    train, test = (64, 64) if smoke else (TRAIN, TEST)
+    draws = {"train": lambda rng: draw(train, int(rng.integers(2**62))), "test": lambda rng: draw(test, int(rng.integers(2**62)))}
     dataset = drawn("assistant", draws, TASKS, FORMAT, size=size, seed=seed, smoke=smoke)
     return replace(dataset, bounds=(0.0, len(VOCABULARY) - 1.0))
 

@@ -40,7 +40,7 @@ def roc_curves(
         if bands and name in bands:
             at, low, high = (numbers(values) for values in bands[name])
             axes.fill_between(at, np.maximum(low, start / 10), high, color=color, alpha=0.16, linewidth=0)
-        axes.plot(grid, values, color=color, linestyle=_STYLES[i // len(PALETTE) % 4] if len(lines) > len(PALETTE) else "-", label=name)
+        axes.plot(grid, values, color=color, linestyle=_STYLES[i % 4], label=name)
     axes.set(xscale="log", yscale="log", xlim=(start, 1), ylim=(start, 1.05), xlabel=xlabel, ylabel=ylabel, title=title)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))

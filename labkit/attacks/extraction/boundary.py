@@ -100,14 +100,15 @@ def _labels(answer: object) -> Tensor:
 
 def _pairs(x: Tensor, labels: Tensor, classes: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Return positions of two starts (count,) each with different labels, and the first one's label; classes take turns."""
-    low: list[Tensor] = []
-    high: list[Tensor] = []
-    members = {int(label): (labels == label).nonzero().squeeze(1) for label in classes}
-    order = list(members)
+    members = {int(label): (labels == label).nonzero().squeeze(1).tolist() for label in classes}
+    order, drawn = list(members), list[tuple[int, int]]()
     for number in range(count):
-        first = order[number % len(order)]
-        second = order[(number + 1 + int(torch.randint(len(order) - 1, (), generator=source))) % len(order)]
-        for label, side in ((first, low), (second, high)):
-            side.append(members[label][int(torch.randint(len(members[label]), (), generator=source))])
-    low_at, high_at = torch.stack(low), torch.stack(high)
-    return low_at, high_at, labels[low_at]
+        for _ in range(20):  # a pair drawn before gives the same point again: try another
+            turn = number + 1 + int(torch.randint(len(order) - 1, (), generator=source))
+            sides = (members[order[number % len(order)]], members[order[turn % len(order)]])
+            one, other = (side[int(torch.randint(len(side), (), generator=source))] for side in sides)
+            if (one, other) not in drawn and (other, one) not in drawn:
+                break
+        drawn.append((one, other))
+    low, high = torch.tensor(drawn, device=x.device).unbind(1)
+    return low, high, labels[low]

@@ -77,7 +77,8 @@ def deep_leakage(
     ``labels``: (B,), if known already (iDLG takes them from ``label_from_weight``); else they are searched along, as B x K logits (DLG).
     ``steps``: of the optimizer, ``inner`` iterations each. ``match``: "cosine" compares directions only (Geiping et al. 2020,
     arXiv 2003.14053, who minimize it with Adam; here with L-BFGS). ``tv``: weight of the total variation, for images.
-    ``starts``: random beginnings to try until one ends with a mismatch below 1e-6. The best point seen is returned, clamped to [0, 1]. Zhu, Liu, Han 2019, arXiv 1906.08935; Zhao et al. 2020, arXiv 2001.02610.
+    ``starts``: random beginnings to try until one ends with a mismatch below 1e-6. The best point seen is returned,
+    clamped to [0, 1]. Zhu, Liu, Han 2019, arXiv 1906.08935; Zhao et al. 2020, arXiv 2001.02610.
 
     Notes: the papers do not divide by ``|g*|^2``; here the optimizer's tolerances must not depend on the gradient's size. The search begins
     at uniform noise in [0, 1] (the papers: normal noise). The model needs second derivatives: with ReLU they are zero almost everywhere,
@@ -122,7 +123,7 @@ def _search(
     fixed = None if labels is None else one_hot(labels, classes).to(like)
     unknown = [x] if fixed is not None else [x, free]
     optimizer = torch.optim.LBFGS(unknown, lr=1.0, max_iter=inner, history_size=100, tolerance_change=0)
-    calls, own = 0, float("inf")
+    done, calls, own = 0, 0, float("inf")
 
     def closure() -> Tensor:
         nonlocal calls, own
@@ -141,8 +142,8 @@ def _search(
         return cost.detach()
 
     with torch.enable_grad():
-        for done in range(1, steps + 1):
-            before = own
+        while done < steps:
+            before, done = own, done + 1
             value = float(optimizer.step(closure))  # type: ignore[no-untyped-call]
             if not value < float("inf") or own < 1e-14 or own == before:
                 break  # diverged, exact, or stuck

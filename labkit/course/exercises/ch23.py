@@ -9,10 +9,10 @@ from labkit.course.exercises.probe import NotYet, call, close, expect, number, t
 
 
 def best_gain(gains: torch.Tensor, k: int) -> float:
-    """Return the largest total gain that replacing at most k words can bring, when the gains of different words add up.
+    """Return the largest total gain that replacing at most k words can bring, when gains add up.
 
-    gains: shape (words, neighbors): what each replacement gains alone; -inf where a word has fewer neighbors.
-    Each word is replaced once or not at all.
+    gains: shape (words, neighbors): what each replacement gains alone; -inf where a word has fewer
+    neighbors. Each word is replaced once or not at all.
     """
     raise NotImplementedError
 
@@ -64,9 +64,9 @@ def _examine_best(answer: object) -> None:
 
 
 def decibels(x: torch.Tensor, x_adv: torch.Tensor) -> torch.Tensor:
-    """Return the signal-to-noise ratio of each sound in decibels, shape (B,): 10 log10 of power of the signal over power of the change.
+    """Return the signal-to-noise ratio of each sound in decibels, shape (B,).
 
-    x, x_adv: shape (B, 1, T).
+    That is 10 log10 of the power of the signal over the power of the change. x, x_adv: (B, 1, T).
     """
     raise NotImplementedError
 
@@ -128,8 +128,9 @@ def _examine_decibels(answer: object) -> None:
 def three_rates(right_before: torch.Tensor, right_after: torch.Tensor) -> tuple[float, float, float]:
     """Return accuracy before, success rate of the attack, and accuracy under attack.
 
-    right_before, right_after: booleans, shape (N,): was the text read correctly before, and after, the attack? Texts that were wrong
-    before are skipped by the attack; nothing says that they stay wrong when they are asked about again.
+    right_before, right_after: booleans, shape (N,): was the text read correctly before, and after?
+    Texts that were wrong before are skipped by the attack; nothing says that they stay wrong when
+    they are asked about again.
     """
     raise NotImplementedError
 
@@ -172,13 +173,13 @@ def _examine_rates(answer: object) -> None:
         number(value, what) for value, what in zip(result, ("Accuracy before", "The success rate", "Accuracy after"), strict=True)
     )
     expect(abs(first - 0.785) < 1e-6, f"157 of 200 were read correctly before; you return {first:.4g}.")
-    expect(abs(rate - 0.64) > 1e-6, "128 successes over all 200 texts: the 43 that were wrong before were never attacked. They belong neither "
-           "numerator nor denominator of the success rate.")  # fmt: skip
+    expect(abs(rate - 0.64) > 1e-6, "128 successes over all 200 texts; the 43 that were wrong before were not attacked. They stand neither "
+           "in numerator nor in denominator of the success rate.")  # fmt: skip
     expect(abs(rate - 0.835) > 1e-6, "Texts that were wrong before were counted as successes: the attack did nothing to them.")
     expect(abs(rate - 128 / 157) < 1e-6, f"128 of the 157 texts that were right before were turned; you return {rate:.4g}.")
     expect(abs(last - 29 / 157) > 1e-6, "Accuracy under attack is over *all* texts, those wrong before included: 200 is its denominator.")
-    expect(abs(last - 0.165) > 1e-6, "Four texts that were wrong before happen to be right afterwards. They were not attacked: a reader wrong "
-           "without an attack does not hold under one.")  # fmt: skip
+    expect(abs(last - 0.165) > 1e-6, "Four texts that were wrong before happen to be right afterwards. Not by the attack: a reader wrong "
+           "without one does not hold under one.")  # fmt: skip
     expect(abs(last - 0.145) < 1e-6, f"29 of 200 texts were right before and after; you return {last:.4g}.")
 
 
@@ -189,8 +190,8 @@ EXERCISES = (
         difficulty=1,
         minutes=10,
         statement=(
-            "On a bag of words the gains of different words add up. Write `best_gain(gains, k)`: the largest total gain of at most "
-            "`k` words, each by one of its neighbors. No search is needed."
+            "On a bag of words the gains of different words add up. Write `best_gain(gains, k)`: the largest total gain of replacing "
+            "at most `k` words, each by one of its neighbors. No search is needed."
         ),
         stub=best_gain,
         solution=_best_solved,

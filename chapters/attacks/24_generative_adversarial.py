@@ -1,0 +1,726 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 24. Adversarial learning used to build: generators
+#
+# **What you will be able to do**
+#
+# - write the game between a generator and its critic, and say why it circles instead of settling;
+# - recognize mode collapse in numbers, not only by eye;
+# - decide with an honest comparison whether synthetic data help a class that has too few examples;
+# - ask a generator whom it was trained on.
+#
+# **You need** [chapter 02](../foundations/02_why_models_break.ipynb), and the ROC of [chapter 20](20_membership_inference.ipynb) for the last part.
+
+# %% tags=["parameters"]
+PROFILE = "quick"
+SEED = 0
+
+# %%
+from labkit.course import begin
+
+lab = begin("24_generative_adversarial", PROFILE, SEED)
+
+# %% tags=["hide-input"]
+from labkit.reporting import running_times
+
+running_times()
+
+# %% [markdown]
+# ## The idea: a forger and an expert
+#
+# In every chapter so far, somebody moves inputs to where a model errs. Goodfellow et al. 2014 let that somebody be a network and its errors
+# be the point: a **generator** turns random numbers into samples, and a **critic** (their discriminator) learns to tell them from real
+# ones. The generator follows the critic's gradient to whatever looks more real. When the critic can do no better than guess, the generator
+# makes what the data are made of.
+#
+# It is a minimum over a maximum again, as in adversarial training, and such games have a way of their own. Two numbers show it
+# (Mescheder et al. 2018): all real samples are $0$; the generator makes $\theta$, always; the critic answers with the logit $\psi x$. Both
+# step at once, each down its own loss. With $\sigma(t) = 1 / (1 + e^{-t})$:
+#
+# $$\theta \leftarrow \theta + h\,\psi\,\sigma(\psi\theta), \qquad
+# \psi \leftarrow \psi - h\,\big(\theta\,\sigma(\psi\theta) + \gamma\,\psi\big).$$
+#
+# $h$ is the step; $\gamma$ is the weight of a penalty on the critic's slope at real samples (R1). The solution is $\theta = \psi = 0$.
+#
+# ## From scratch
+#
+# > **Predict.** Both players start away from the solution. Without the penalty ($\gamma = 0$), where do they end?
+
+# %%
+import torch
+
+
+def duel(steps, gamma, theta=1.0, psi=0.0, h=0.3):
+    """Return the path of the two numbers, (steps + 1, 2)."""
+    path = [(theta, psi)]
+    for _ in range(steps):
+        pull = float(torch.tensor(psi * theta, dtype=torch.float64).sigmoid())
+        theta, psi = theta + h * psi * pull, psi - h * (theta * pull + gamma * psi)
+        path.append((theta, psi))
+    return torch.tensor(path, dtype=torch.float64)
+
+
+paths = {"no penalty": duel(60, 0.0), "penalty, gamma = 0.5": duel(60, 0.5)}
+
+# %% tags=["hide-input"]
+from labkit.reporting import PALETTE, show
+from labkit.reporting.drawing import figure
+
+drawing = figure(width=7.2, height=3.4)
+for axes, (name, path) in zip(drawing.subplots(1, 2, sharex=True, sharey=True), paths.items()):
+    axes.plot(path[:, 0], path[:, 1], ".-", color=PALETTE[0], markersize=4, linewidth=1)
+    axes.plot(path[0, 0], path[0, 1], "o", color=PALETTE[1], markersize=9)
+    axes.plot(0, 0, "k+", markersize=14)
+    axes.set(title=name, xlabel="what the generator makes")
+    axes.set_aspect("equal")
+drawing.axes[0].set_ylabel("the critic's slope")
+ends = {name: float(path[-1].norm()) for name, path in paths.items()}
+show(
+    drawing,
+    alt="Two paths from the same start. Distance from the solution at the end: "
+    + "; ".join(f"{name}: {value:.2f}" for name, value in ends.items())
+    + ".",
+    data={"game": list(ends), "distance from the solution after 60 steps": list(ends.values())},
+)
+
+# %% [markdown]
+# Without the penalty the two run in circles, and wider ones at every turn: the generator flees from where the critic *was* suspicious, the
+# critic follows. With it, the path winds into the cross. Nothing is wrong with the losses; the *game* has no brake. Remember the circle: it is what mode
+# collapse will look like with more numbers.
+#
+# ## With labkit
+#
+# A game is an objective like any other, so `fit` trains, caches and resumes it. Here are the same two numbers as a pair of players.
+
+# %%
+from torch import nn
+
+
+class TwoNumbers(nn.Module):
+    """A generator that always makes theta, and a critic with the logit psi x."""
+
+    noise, classes = 1, 0
+
+    def __init__(self, theta, psi):
+        super().__init__()
+        self.generator, self.critic = nn.Module(), nn.Linear(1, 1, bias=False)
+        self.generator.theta = nn.Parameter(torch.tensor([theta], dtype=torch.float64))
+        self.critic.weight = nn.Parameter(torch.tensor([[psi]], dtype=torch.float64))
+
+    def forward(self, x, y=None):
+        return self.critic(x).squeeze(1)
+
+    def generate(self, noise, y=None):
+        return self.generator.theta.expand(len(noise), 1)
+
+
+# %% tags=["nbval-check-output"]
+from labkit.data.dataset import Split
+from labkit.training import Game, fit
+
+zeros = Split(
+    torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, dtype=torch.int64), "train", "zeros"
+)
+plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.3, "schedule": "constant"}
+for name, gamma in {"no penalty": 0.0, "penalty, gamma = 0.5": 0.5}.items():
+    pair = TwoNumbers(1.0, 0.0)
+    game = Game("minimax", smoothness=gamma)
+    fit(pair, zeros, objective=game, epochs=60, batch_size=4, cache=False, **plain)
+    end = torch.stack([pair.generator.theta[0], pair.critic.weight[0, 0]]).detach()
+    print(f"{name}: same end as from scratch:", torch.allclose(end, paths[name][-1], atol=1e-9))
+
+# %% [markdown]
+# ## Measure it
+#
+# ### Collapse on a ring
+#
+# Real samples come from eight small heaps on a circle. Generator and critic are networks with two hidden layers; the generator's loss is now
+# the one that everybody trains, $-\log D(G(z))$, which does not fade when the critic is sure. We count, after every epoch, how many of the
+# eight heaps the generator reaches.
+
+# %%
+import math
+
+from labkit.models import adversaries
+from labkit.seeding import generator
+
+angle = torch.arange(8) * 2 * math.pi / 8
+centers = torch.stack([angle.cos(), angle.sin()], 1)
+heap = torch.arange(2000) % 8
+ring = Split(
+    centers[heap] + 0.03 * torch.randn(2000, 2, generator=generator(SEED, "ring")),
+    heap,
+    "train",
+    "ring",
+)
+
+
+# %%
+def reached(pair, epoch):
+    """Return how many of the eight heaps 1,000 samples reach."""
+    distance, where = torch.cdist(pair.sample(1000, seed=SEED), centers).min(1)
+    return {"heaps": len(where[distance < 0.12].unique())}
+
+
+seeds = lab.pick(quick=range(3), paper=range(10), smoke=range(1))
+epochs = lab.pick(quick=30, paper=60, smoke=2)
+games = {"no penalty": Game(smoothness=0.0), "penalty 0.1": Game(smoothness=0.1)}
+rings = {
+    name: [
+        fit(
+            adversaries((2,), noise=2, width=64, bounds=None, seed=seed),
+            ring,
+            objective=game,
+            epochs=epochs,
+            batch_size=100,
+            learning_rate=3e-3,
+            schedule="constant",
+            seed=seed,
+            watch=reached,
+            device="cpu",
+            label=f"a ring, {name}",
+        )
+        for seed in seeds
+    ]
+    for name, game in games.items()
+}
+
+# %%
+from labkit.reporting import curve
+
+heaps = {
+    name: torch.tensor([[line["heaps"] for line in run.history] for run in runs])
+    for name, runs in rings.items()
+}
+curve(
+    list(range(1, epochs + 1)),
+    {name: counts.mean(0) for name, counts in heaps.items()},
+    bands={name: (counts.amin(0), counts.amax(0)) for name, counts in heaps.items()},
+    xlabel="epoch",
+    ylabel="heaps reached, of 8",
+)
+
+# %% tags=["hide-input"]
+from labkit.reporting import record, say
+
+late = {name: counts[:, epochs // 2 :].double().mean() for name, counts in heaps.items()}
+for name, value in late.items():
+    record(
+        f"heaps reached on average in the second half of training, {name}",
+        float(value),
+        n=len(seeds),
+        note=f"of 8; {len(seeds)} seeds",
+    )
+say(
+    f"Lines are means over {len(seeds)} seeds, bands run from the worst to the best seed. In the second half of training the game without a penalty reaches "
+    f"{late['no penalty']:.1f} heaps on average, with it {late['penalty 0.1']:.1f}."
+)
+
+# %%
+shown = figure(width=7.2, height=2.6)
+panels = {"real": ring.x[:1000]} | {
+    name: runs[0].model.sample(1000, seed=SEED) for name, runs in rings.items()
+}
+for axes, (name, points) in zip(shown.subplots(1, 3, sharex=True, sharey=True), panels.items()):
+    axes.scatter(points[:, 0], points[:, 1], s=4, color=PALETTE[0])
+    axes.scatter(
+        centers[:, 0],
+        centers[:, 1],
+        s=90,
+        facecolors="none",
+        edgecolors=PALETTE[1],
+        linewidths=1.2,
+    )
+    axes.set(title=name, xlim=(-1.7, 1.7), ylim=(-1.7, 1.7))
+    axes.set_aspect("equal")
+show(shown, alt="Samples of one seed after training: real ones, and those of the two games.")
+
+# %% [markdown]
+# This is **mode collapse**: the generator puts its samples where the critic does not look yet, the critic learns that place, and the
+# generator moves on. It is the circle of the two numbers. Every single sample may look perfect, and a whole class is missing.
+#
+# ### Digits
+#
+# Now digits of 8x8 pixels, and a **conditional** pair (Mirza and Osindero 2014): both players are told the class, so that you can ask for one.
+# We train it twice, with a weak brake and with a strong one.
+
+# %%
+from labkit.data import load
+
+digits = load("digits")
+training = {"batch_size": 128, "learning_rate": 2e-3, "schedule": "constant", "device": "cpu"}
+long = lab.pick(quick=90, paper=90, smoke=1)
+artists = {
+    name: [
+        fit(
+            adversaries(classes=10, seed=seed),
+            digits.train,
+            objective=game,
+            epochs=long,
+            seed=seed,
+            label=f"digits, {name}",
+            **training,
+        ).model
+        for seed in seeds
+    ]
+    for name, game in {
+        "penalty 0.1": Game(smoothness=0.1),
+        "penalty 1": Game(smoothness=1.0),
+    }.items()
+}
+
+# %%
+from labkit.reporting import image_row
+
+
+def sheet(images):
+    """Return 60 digits (60, 1, 8, 8) as one image: a class in each column, six of each."""
+    framed = nn.functional.pad(images, (1, 1, 1, 1), value=0.35).view(6, 10, 10, 10)
+    return framed.permute(0, 2, 1, 3).reshape(1, 60, 100)
+
+
+columns = torch.arange(10).repeat(6)
+order = torch.cat([(digits.train.y == k).nonzero()[row] for row in range(6) for k in range(10)])
+pictures = {"real": sheet(digits.train.x[order])} | {
+    name: sheet(models[0].sample(60, columns, seed=SEED)) for name, models in artists.items()
+}
+image_row(torch.stack(list(pictures.values())), list(pictures), per_row=3, size=2.4)
+
+# %% [markdown]
+# Look down a column. Both generators write digits that can be read, and both miss some. In the middle sheet the digits of a column are nearly
+# the same; in the right one they differ. Two numbers see what an eye that judges one picture at a time does not: **precision**, the share of
+# generated digits that lie among the real ones, and **recall**, the share of real ones that lie among the generated (Kynkaanniemi et al.
+# 2019). The baseline that should embarrass a generator: copies of the training set with a little noise.
+
+# %%
+from labkit.evaluation import coverage
+from labkit.reporting import table
+
+real = digits.test.x
+noise = 0.1 * torch.randn(digits.train.x.shape, generator=generator(SEED, "copies"))
+copies = (digits.train.x + noise).clamp(0, 1)[: len(real)]
+asked = digits.test.y
+rows = {"training images": [digits.train.x[: len(real)]], "the same with noise": [copies]} | {
+    name: [model.sample(len(real), asked, seed=SEED) for model in models]
+    for name, models in artists.items()
+}
+found = {name: [coverage(real, made) for made in several] for name, several in rows.items()}
+
+
+# %%
+def spread(values):
+    """Return the mean of a few values, with the smallest and the largest."""
+    values = [float(value) for value in values]
+    few = "" if len(values) == 1 else f" ({min(values):.0%} to {max(values):.0%})"
+    return f"{sum(values) / len(values):.0%}{few}"
+
+
+table(
+    {
+        "samples": list(found),
+        "precision": [spread(one.precision for one in several) for several in found.values()],
+        "recall": [spread(one.recall for one in several) for several in found.values()],
+    },
+    caption=f"Against {len(real)} test digits; for generators the mean of {len(seeds)} seeds (and the range).",
+)
+
+# %% tags=["hide-input"]
+for name, several in found.items():
+    if name in artists:
+        for what in ("precision", "recall"):
+            values = [float(getattr(one, what)) for one in several]
+            record(
+                f"{what} of generated digits, {name}",
+                sum(values) / len(values),
+                unit="%",
+                n=len(seeds),
+            )
+means = {
+    name: [
+        sum(float(getattr(one, what)) for one in found[name]) / len(seeds)
+        for what in ("precision", "recall")
+    ]
+    for name in artists
+}
+(weak, low), (strong, high) = means.values()
+say(
+    f"Precision: {weak:.0%} with the weak brake, {strong:.0%} with the strong one. Recall: {low:.0%} and {high:.0%}. "
+    f"A generator's precision alone hides what it never makes. Real training images reach a recall of {float(found['training images'][0].recall):.0%}, and "
+    f"so do copies with noise: neither generator comes near a photocopier."
+)
+
+# %% [markdown]
+# ### Synthetic data for a scarce class
+#
+# Here is what generators are often bought for. A class is rare: a fault, a fraud, a disease. Eight examples of it are all there is. Can a
+# generator, which has seen a thousand digits of *other* classes, make the missing ones?
+#
+# Each digit in turn is the scarce one. A classifier is trained on the other nine classes plus
+#
+# - *nothing more*: the eight examples as they are;
+# - *repeated*: the eight, repeated until the class is as large as the others;
+# - *noise*, *shifts*, *mixtures*: simple augmentation of the repeated ones; mixtures of two examples are SMOTE's idea (Chawla et al. 2002);
+# - *generated*: samples of a conditional pair trained on the same data, the scarce class repeated so that it sees it as often;
+# - *real*: the images that were withheld. Nobody has them; they are the ceiling.
+#
+# > **Predict.** In which order do they finish? How much of the way from *nothing more* to *real* does the generator go?
+
+# %%
+FEW = 8
+scarce_classes = lab.pick(quick=range(10), paper=range(10), smoke=range(1))
+draws = lab.pick(quick=range(1), paper=range(3), smoke=range(1))
+
+
+def shifted(images, source):
+    """Return images moved by up to one pixel each way."""
+    wide = nn.functional.pad(images, (1, 1, 1, 1))
+    corners = torch.randint(0, 3, (len(images), 2), generator=source).tolist()
+    return torch.stack([wide[i, :, r : r + 8, c : c + 8] for i, (r, c) in enumerate(corners)])
+
+
+# %%
+def fillings(scarce, draw):
+    """Return the data with few of one class, and by name what is added to that class."""
+    source = generator(SEED, "few", scarce, draw)
+    x, y = digits.train.x, digits.train.y
+    mine = (y == scarce).nonzero()[:, 0]
+    few = mine[torch.randperm(len(mine), generator=source)[:FEW]]
+    kept = torch.cat([(y != scarce).nonzero()[:, 0], few])
+    missing = len(mine) - FEW
+    pick = [x[few[torch.randint(0, FEW, (missing,), generator=source)]] for _ in range(2)]
+    part = torch.rand(missing, 1, 1, 1, generator=source)
+    rough = pick[0] + 0.1 * torch.randn(pick[0].shape, generator=source)
+    again = few.repeat(-(-missing // FEW))[:missing]
+    balanced = digits.train.take(torch.cat([kept, again]))
+    pair = fit(
+        adversaries(classes=10, seed=scarce),
+        balanced,
+        objective=Game(),
+        epochs=long,
+        seed=draw,
+        label=f"few {scarce}s",
+        **training,
+    ).model
+    added = {
+        "nothing more": x[:0],
+        "repeated": pick[0],
+        "noise": rough.clamp(0, 1),
+        "shifts": shifted(pick[0], source),
+        "mixtures": part * pick[0] + (1 - part) * pick[1],
+        "generated": pair.sample(missing, torch.full((missing,), scarce), seed=draw),
+        "real": x[mine[~torch.isin(mine, few)]],
+    }
+    return digits.train.take(kept), added
+
+
+# %%
+from labkit.models import mlp
+
+cases = [(scarce, draw) for scarce in scarce_classes for draw in draws]
+recall, alarms = {}, {}
+for scarce, draw in cases:
+    base, added = fillings(scarce, draw)
+    for name, extra in added.items():
+        labels = torch.cat([base.y, torch.full((len(extra),), scarce)])
+        data = Split(torch.cat([base.x, extra]), labels, "train", f"{scarce}s: {name}")
+        reader = fit(
+            mlp(64, 10, (64,), seed=draw),
+            data,
+            epochs=lab.pick(quick=25, paper=25, smoke=1),
+            batch_size=64,
+            learning_rate=5e-3,
+            seed=draw,
+            label=name,
+            device="cpu",
+        ).model
+        says, truth = reader(digits.test.x).argmax(1) == scarce, digits.test.y == scarce
+        recall.setdefault(name, []).append(says[truth])
+        alarms.setdefault(name, []).append(says[~truth])
+
+# %%
+from labkit.reporting import bar_chart, rate
+
+bar_chart(
+    {name: rate(torch.cat(hits), "scarce digits") for name, hits in recall.items()},
+    xlabel=f"digits of the scarce class that are recognized, {FEW} real examples",
+)
+
+# %% tags=["hide-input"]
+import numpy as np
+
+from labkit.reporting import bootstrap
+
+each = {
+    name: np.array([float(hits.double().mean()) for hits in several])
+    for name, several in recall.items()
+}
+
+
+def gain(name, over):
+    """Return the gain in points over the digits, with a bootstrap interval that draws digits."""
+    a, b = each[name], each[over]
+    low, high = bootstrap(lambda a, b: float((a - b).mean()), a, b, seed=SEED)
+    return f"{100 * (a - b).mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+way = (each["generated"] - each["nothing more"]).mean() / (
+    each["real"] - each["nothing more"]
+).mean()
+free = (each["repeated"] - each["nothing more"]).mean() / (
+    each["real"] - each["nothing more"]
+).mean()
+wrong = {name: rate(torch.cat(several), "other digits") for name, several in alarms.items()}
+for name in ("nothing more", "repeated", "generated", "real"):
+    record(
+        f"scarce digits recognized, {FEW} examples, {name}",
+        rate(torch.cat(recall[name]), "scarce digits"),
+    )
+say(
+    f"Against nothing more, the generator gains {gain('generated', 'nothing more')}, {way:.0%} of the way to the real images. That is what an "
+    f"advertisement would say. Repeating the eight images goes {free:.0%} of the way. Against *that*, the generator gains "
+    f"{gain('generated', 'repeated')}. Intervals draw the "
+    f"{len(cases)} cases again. Other digits mistaken for the scarce one: {wrong['repeated']} repeated, {wrong['generated']} generated."
+)
+
+# %% [markdown]
+# Repeating costs nothing, and a pair has to be designed, trained and checked. A generator is a
+# function of its training data. It can mix what the eight examples show with what it learned of strokes from the other classes, and that may be
+# worth something; it cannot know how people write a seven with a bar if none of the eight has one. So when somebody reports that synthetic data
+# helped, look for the second row of this chart, and for the interval of the difference.
+#
+# Generated data do have uses: where the *generator* was trained on something that you do not have (a public model of faces, a simulator),
+# where real records may not leave the house, or where the attack chapters need a prior ([chapter 19](19_model_inversion.ipynb)).
+#
+# ## Break it: whom does a generator remember?
+#
+# "No real person is in the synthetic data." Is that so? The threat model of this part:
+
+# %%
+from labkit.threats.catalogue import card
+
+card("24_generative_adversarial").show()
+
+# %% [markdown]
+# Two attackers want to know whether a digit was in the training set. One holds the critic, and asks it how real the digit looks (Hayes et
+# al. 2019); a critic that has learned its real samples by heart says so. The other has only generated samples, and looks how near one of them
+# comes (Chen et al. 2020). We train pairs on sets of different sizes; 500 digits that no pair has seen are the non-members.
+
+# %%
+from labkit.attacks.membership import MembershipResult
+from labkit.attacks.membership.generators import by_critic, by_distance
+
+sizes = lab.pick(quick=(50, 200, 800), paper=(50, 100, 200, 400, 800), smoke=(50,))
+updates = lab.pick(quick=1500, paper=1500, smoke=8)
+scores = {"holds the critic": {}, "draws 3,000 samples": {}}
+for size in sizes:
+    parts = {name: [] for name in scores}
+    truth, target = [], []
+    for seed in seeds:
+        mixed = torch.randperm(len(digits.train), generator=generator(seed, "who"))
+        inside, outside = digits.train.take(mixed[:size]), digits.train.take(mixed[-500:])
+        pair = fit(
+            adversaries(seed=seed),
+            inside,
+            objective=Game(smoothness=0.3),
+            epochs=max(1, updates // -(-size // 100)),
+            seed=seed,
+            label=f"a pair on {size} digits",
+            **training | {"batch_size": 100, "learning_rate": 1e-3},
+        ).model
+        x = torch.cat([inside.x, outside.x])
+        parts["holds the critic"].append(by_critic(pair, x))
+        parts["draws 3,000 samples"].append(by_distance(pair.sample(3000, seed=seed), x))
+        truth.append(torch.arange(len(x)) < size)
+        target.append(torch.full((len(x),), len(target)))
+    for name, values in parts.items():
+        scores[name][size] = MembershipResult(
+            torch.cat(values), torch.cat(truth), torch.cat(target)
+        )
+
+# %%
+curve(
+    list(sizes),
+    {name: [one.auc for one in by_size.values()] for name, by_size in scores.items()},
+    xlabel="digits that the pair was trained on",
+    ylabel="AUC of the membership attack",
+    log_x=True,
+    chance=0.5,
+)
+
+# %% tags=["hide-input"]
+small, large = min(sizes), max(sizes)
+for name, by_size in scores.items():
+    for size in (small, large):
+        record(
+            f"AUC of membership in {size} training digits, {name}",
+            by_size[size].auc,
+            n=len(seeds),
+            note=f"{len(seeds)} pairs pooled",
+        )
+say(
+    f"With {small} training digits the critic's answers tell members from others with an AUC of {scores['holds the critic'][small].auc:.2f}, and samples alone "
+    f"with {scores['draws 3,000 samples'][small].auc:.2f}; with {large} digits it is {scores['holds the critic'][large].auc:.2f} and "
+    f"{scores['draws 3,000 samples'][large].auc:.2f}. All pairs made the same number of updates. One point pools {len(seeds)} pairs."
+)
+
+# %% [markdown]
+# The fewer people a generator was trained on, and the longer, the more it says about each of them: synthetic data are not anonymous data. An AUC
+# near one half is no promise either: [chapter 20](20_membership_inference.ipynb) shows why one looks at low false-alarm rates and at single
+# records, and how attackers with reference models see more than these two.
+#
+# ### What helps
+#
+# More training data and fewer updates, as above; keeping the critic to yourself, which leaves the second attacker; and training with
+# differential privacy (chapter 48, planned), which bounds what *any* attacker can learn. A popular measure is a **filter**: never release a
+# sample that comes too near to a training digit. How near is too near? We take shares of the distances that digits which the pair has never seen
+# keep from the training set.
+#
+# > **Predict.** The attacker looks for records with a generated sample close by. What is left to see for him when all such samples are
+# > withheld?
+
+# %%
+from labkit.evaluation import nearest
+
+seed, size = seeds[0], min(sizes)
+mixed = torch.randperm(len(digits.train), generator=generator(seed, "who"))
+inside, outside = digits.train.take(mixed[:size]), digits.train.take(mixed[-500:])
+pair = fit(
+    adversaries(seed=seed),
+    inside,
+    objective=Game(smoothness=0.3),
+    epochs=max(1, updates // -(-size // 100)),
+    seed=seed,
+    label=f"a pair on {size} digits",
+    **training | {"batch_size": 100, "learning_rate": 1e-3},
+).model
+made = pair.sample(20_000, seed=seed)
+gap, usual = nearest(made, inside.x)[0], nearest(outside.x, inside.x)[0]
+pool, who = torch.cat([inside.x, outside.x]), torch.arange(size + 500) < size
+
+# %%
+lines = []
+for strictness in (0.0, 0.25, 0.5):
+    limit = float(usual.quantile(strictness)) if strictness else 0.0
+    released = made[gap > limit]
+    lines.append(
+        {
+            "withheld: nearer than": f"{strictness:.0%} of strangers"
+            if strictness
+            else "nothing",
+            "released": rate(gap > limit, "samples").value,
+            "AUC": MembershipResult(by_distance(released[:3000], pool), who).auc,
+            "strangers given away": rate(nearest(outside.x, released)[0] <= limit, "strangers"),
+        }
+    )
+table(lines, units={"released": "%"})
+
+# %% tags=["hide-input"]
+first, last = lines[0], lines[-1]
+say(
+    f"Unfiltered, the attacker's AUC is {first['AUC']:.2f}; with the strictest filter here, which releases {last['released']:.0%} of the samples, it is "
+    f"{last['AUC']:.2f}. The last column is the attacker who *knows the filter*: no released sample lies within the limit of any member, so whoever has one "
+    f"that near is certainly **not** a member. That proves {last['strangers given away']} to be strangers, without an error. A filter decides what to "
+    "release by looking at the private data, so what it releases speaks about them."
+)
+
+# %% [markdown]
+# ## Your turn
+
+# %%
+from labkit.course import check, exercise, hint, solution
+
+exercise("24.1")
+
+
+# %% tags=["exercise"]
+def best_critic(x, real, fake, spread):
+    """Return the logit of the best critic between two normal distributions of the same spread.
+
+    x: shape (B,); real, fake: the two means; spread: the standard deviation of both.
+    Above zero means "real". Returns shape (B,).
+    """
+    raise NotImplementedError
+
+
+# %% tags=["check"]
+check("24.1", best_critic)
+
+# %% tags=["solution"]
+solution("24.1")
+
+# %%
+exercise("24.2")
+
+
+# %% tags=["exercise"]
+def modes_covered(samples, centers, radius):
+    """Return how many centers have a sample within radius, and the share of samples within radius of any.
+
+    samples: shape (N, D); centers: shape (M, D); distances are Euclidean.
+    """
+    raise NotImplementedError
+
+
+# %% tags=["check"]
+check("24.2", modes_covered)
+
+# %% tags=["solution"]
+solution("24.2")
+
+# %%
+exercise("24.3")
+
+
+# %% tags=["exercise"]
+def support_size(n, collided):
+    """Return how many equally likely different samples a source has, from the birthday paradox.
+
+    n: how many samples were drawn at once; collided: the share of draws in which two were the same.
+    Uses 1 - exp(-pairs / size) for the chance of a collision; returns a number (accuracy 0.1 %).
+    """
+    raise NotImplementedError
+
+
+# %% tags=["check"]
+check("24.3", support_size)
+
+# %% tags=["solution"]
+solution("24.3")
+
+# %% [markdown]
+# ## Reported numbers
+#
+# The published results on generators are for large image models, days of training on a GPU and scores in the feature space of another large
+# model. None can be reproduced on a small machine, and an imitation on eight by eight pixels would not be one. What can be checked exactly is
+# the theory, and the cells above did: the path of the two-number game, and, in the tests of `labkit`, the critic's loss of $2 \log 2$ when it cannot tell.
+# Profile `paper` repeats this chapter's own measurements with more seeds, more sizes and three draws of the scarce examples.
+#
+# ## What to remember
+#
+# - A generator and its critic play a game; without a brake, such a game circles. Mode collapse is that circle in many dimensions.
+# - Every sample may look right while whole modes are missing: report precision *and* recall, and compare with copies of the training set.
+# - Synthetic data for a scarce class must be compared with repetition and simple augmentation. What the few examples do not show, no generator knows.
+# - Generators remember. The fewer the people, the more about each; a filter against copies is itself a signal.
+#
+# **To think about.** A hospital wants to publish synthetic records in place of real ones. What would you have to measure before you agree, and
+# which attacker would you let measure it?
+#
+# **Further reading.** Goodfellow et al. 2014, [1406.2661](https://arxiv.org/abs/1406.2661) (the game);
+# Mirza and Osindero 2014, [1411.1784](https://arxiv.org/abs/1411.1784) (conditional);
+# Mescheder et al. 2018, [1801.04406](https://arxiv.org/abs/1801.04406) (which games settle; R1);
+# Arora and Zhang 2017, [1706.08224](https://arxiv.org/abs/1706.08224) (the birthday test);
+# Kynkaanniemi et al. 2019, [1904.06991](https://arxiv.org/abs/1904.06991) (precision and recall);
+# Chawla et al. 2002, [1106.1813](https://arxiv.org/abs/1106.1813) (SMOTE);
+# Hayes et al. 2019, [1705.07663](https://arxiv.org/abs/1705.07663), and Chen et al. 2020, [1909.03935](https://arxiv.org/abs/1909.03935) (membership in generators);
+# Stadler et al. 2022, [2011.07018](https://arxiv.org/abs/2011.07018) (synthetic data are not anonymous).
