@@ -1,14 +1,8 @@
-"""Small problems that attacks solve in milliseconds."""
+"""These tests compute on the CPU, also where there is a GPU."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Problems of this size take many times longer when threads are woken for each operation."""
+def _cpu(monkeypatch):
     monkeypatch.setenv("LABKIT_DEVICE", "cpu")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -32,14 +32,11 @@ def pictures(n=300, seed=0):
 
 @pytest.fixture(scope="module")
 def trained():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     options = {"epochs": 6, "batch_size": 32, "learning_rate": 0.01, "cache": False, "device": "cpu"}
     models = {
         "convnet": fit(small_convnet(1, 3, 8, width=4), pictures(), **options).model,
         "mlp": fit(mlp(64, 3, (32,)), pictures(), **options).model,
     }
-    torch.set_num_threads(threads)
     return models
 
 

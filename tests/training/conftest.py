@@ -22,15 +22,6 @@ def every_epoch_is_kept(monkeypatch):
     monkeypatch.setattr(sys.modules[fit.__module__], "CHECKPOINT_SECONDS", 0.0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Problems of this size take many times longer when threads are woken for each operation."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def blobs(n=120, seed=0, role="train"):
     """Three well separated classes in the unit square."""
     source = torch.Generator().manual_seed(seed)
