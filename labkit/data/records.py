@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -79,43 +80,55 @@ class Schema:
 
     def encode(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Return records (N, F) float32 in [0, 1] from columns (N,) in natural units; values outside a field's range are clipped."""
-        parts = []
-        for field in self.fields:
-            value = columns[field.name].double().clamp(field.low, field.high) - field.low
-            span = torch.tensor(field.high - field.low, dtype=torch.float64, device=value.device)
-            parts.append(torch.log1p(value) / torch.log1p(span) if field.scale == "log" else value / span)
-        return torch.stack(parts, 1).float()
+        return self._encoded(torch.stack([columns[field.name].double() for field in self.fields], 1))
 
     def decode(self, x: Tensor) -> Columns:
         """Return columns (N,) float64 in natural units, differentiable; integers are not rounded. Raises ValueError for another width."""
+        return dict(zip(self.names, self._natural(x).unbind(1), strict=True))
+
+    @cached_property
+    def _table(self) -> dict[str, Tensor]:
+        """What the fields say, (F,) each, so that a record is handled whole and not field by field."""
+        marks = {name: torch.tensor([field.control == name for field in self.fields]) for name in ("fixed", "up", "down", "derived")}
+        return marks | {
+            "low": torch.tensor([field.low for field in self.fields], dtype=torch.float64),
+            "high": torch.tensor([field.high for field in self.fields], dtype=torch.float64),
+            "log": torch.tensor([field.scale == "log" for field in self.fields]),
+            "whole": torch.tensor([field.kind != "real" for field in self.fields]),
+        }
+
+    def _facts(self, device: torch.device) -> dict[str, Tensor]:
+        return {name: column.to(device) for name, column in self._table.items()}
+
+    def _encoded(self, values: Tensor) -> Tensor:
+        t = self._facts(values.device)
+        value, span = torch.minimum(torch.maximum(values, t["low"]), t["high"]) - t["low"], t["high"] - t["low"]
+        return torch.where(t["log"], torch.log1p(value) / torch.log1p(span), value / span).float()
+
+    def _natural(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != len(self.fields):
             raise ValueError(f"records have shape (N, {len(self.fields)}), got {tuple(x.shape)}")
-        columns = {}
-        for field, value in zip(self.fields, x.double().unbind(1), strict=True):
-            span = torch.tensor(field.high - field.low, dtype=torch.float64, device=x.device)
-            columns[field.name] = field.low + (torch.expm1(value * torch.log1p(span)) if field.scale == "log" else value * span)
-        return columns
+        t, value = self._facts(x.device), x.double()
+        span = t["high"] - t["low"]
+        return t["low"] + torch.where(t["log"], torch.expm1(value * torch.log1p(torch.where(t["log"], span, 1))), value * span)
+
+    def _followed(self, values: Tensor) -> Tensor:
+        return self.encode(self.follow(dict(zip(self.names, values.unbind(1), strict=True))))
 
     def possible(self, x: Tensor, original: Tensor | None = None) -> Tensor:
         """Return, for each record x (N, F), one that can occur: whole numbers whole, dependent fields in agreement.
 
         ``original`` (N, F): the record before the attack; then fields move only as their ``control`` allows.
         """
-        columns = self.decode(x)
-        before = self.decode(original) if original is not None else {}
-        for field in self.fields:
-            value = columns[field.name].clamp(field.low, field.high)
-            if before:
-                old = before[field.name]
-                if field.control == "fixed":
-                    value = old
-                elif field.control == "up":
-                    value = torch.maximum(value, old)
-                elif field.control == "down":
-                    value = torch.minimum(value, old)
-            columns[field.name] = value.round() if field.kind != "real" else value
-        fitted = self.encode(self.follow(columns))
-        near = torch.tensor([AGREES if field.control == "derived" else SAME for field in self.fields], device=x.device)
+        t = self._facts(x.device)
+        values = torch.minimum(torch.maximum(self._natural(x), t["low"]), t["high"])
+        if original is not None:
+            old = self._natural(original)
+            values = torch.where(t["fixed"], old, values)
+            values = torch.where(t["up"], torch.maximum(values, old), values)
+            values = torch.where(t["down"], torch.minimum(values, old), values)
+        fitted = self._followed(torch.where(t["whole"], values.round(), values))
+        near = torch.where(t["derived"], AGREES, SAME)
         for known in (x.float(), original):  # what is possible, or was there before, stays bit for bit as it is
             if known is not None:
                 fitted = torch.where((fitted - known).abs() <= near, known.float(), fitted)
@@ -126,21 +139,24 @@ class Schema:
 
         A record without any is possible. Only rules that some record breaks are listed.
         """
-        columns, broken = self.decode(x), {}
-        before = self.decode(original) if original is not None else None
-        wholes = {f.name: columns[f.name].round() if f.kind != "real" else columns[f.name] for f in self.fields}
-        whole, followed = self.encode(wholes), self.encode(self.follow(wholes))
-        for i, field in enumerate(self.fields):
-            value = x[:, i].float()
-            broken[f"{field.name} out of range"] = (value < 0) | (value > 1)
-            if field.kind != "real":
-                broken[f"{field.name} not whole"] = (whole[:, i] - value).abs() > SAME
-            if before is not None and original is not None and field.control in ("fixed", "up", "down"):
-                change = value - original[:, i].float()
-                bad = {"fixed": change.abs(), "up": -change, "down": change}[field.control]
-                broken[f"{field.name} may not change so"] = bad > SAME
-            broken[f"{field.name} disagrees"] = (followed[:, i] - value).abs() > 2 * AGREES
-        return {rule: rows for rule, rows in broken.items() if bool(rows.any())}
+        t, value = self._facts(x.device), x.float()
+        values = self._natural(x)
+        wholes = torch.where(t["whole"], values.round(), values)
+        rounded = self._encoded(wholes)
+        faults = {
+            "out of range": (value < 0) | (value > 1),
+            "not whole": ((rounded - value).abs() > SAME) & t["whole"],
+            "disagrees": (self._followed(wholes) - rounded).abs() > 2 * AGREES,
+        }
+        if original is not None:
+            change = value - original.float()
+            wrong = (t["fixed"] & (change.abs() > SAME)) | (t["up"] & (-change > SAME)) | (t["down"] & (change > SAME))
+            faults["may not change so"] = wrong
+        broken = {}
+        for fault, rows in faults.items():
+            for column in rows.any(0).nonzero().flatten().tolist():
+                broken[f"{self.fields[column].name} {fault}"] = rows[:, column]
+        return broken
 
 
 def one_of(columns: Mapping[str, Tensor], names: Sequence[str]) -> Columns:

@@ -34,7 +34,7 @@ class Alarm:
 class AnyOf:
     """Several detectors as one: each score counted in normal spreads above its normal median, the largest of them wins.
 
-    Median and spread (median to 95th percentile) come from a third of the inputs, which the detectors are not fitted on. Differentiable
+    Median and spread (median to 99th percentile) come from a third of the inputs, which the detectors are not fitted on. Differentiable
     where all of them are.
     """
 
@@ -57,7 +57,7 @@ class AnyOf:
         for detector in self.detectors:
             with torch.no_grad():
                 score = detector.score(x).double()
-            middle, high = (float(score.quantile(q)) for q in (0.5, 0.95))
+            middle, high = (float(score.quantile(q)) for q in (0.5, 0.99))
             self.scales_.append((middle, max(high - middle, 1e-12)))
         return self
 

@@ -53,8 +53,9 @@ class Autoencoder:
         wide = rows(x, least=1).float()
         known = Split(wide, torch.zeros(len(wide), dtype=torch.int64, device=x.device), "train", "normal inputs")
         network = bottleneck(wide.shape[1], self.hidden, self.middle, seed=self.seed)
-        self.model_ = fit(network, known, objective=Reconstruct(), epochs=self.epochs, learning_rate=self.learning_rate, seed=self.seed,
-                          device=x.device, label="training the autoencoder").model  # fmt: skip
+        with torch.enable_grad():  # whoever fits under no_grad means the scores
+            self.model_ = fit(network, known, objective=Reconstruct(), epochs=self.epochs, learning_rate=self.learning_rate,
+                              seed=self.seed, device=x.device, label="training the autoencoder").model  # fmt: skip
         return self
 
     def score(self, x: Tensor) -> Tensor:

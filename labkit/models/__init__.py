@@ -15,6 +15,6 @@ from labkit.models.networks import (
 from labkit.models.published import WeightsNotFound, published_lenet5
 
 __all__ = [
-    "Adversaries", "Normalize", "PreActBlock", "WeightsNotFound", "adversaries", "advertorch_lenet5", "linear", "madry_mnist", "mlp", "preact_resnet18",
-    "published_lenet5", "small_convnet", "strided_convnet",
+    "Adversaries", "Normalize", "PreActBlock", "WeightsNotFound", "adversaries", "advertorch_lenet5", "linear", "madry_mnist", "mlp",
+    "preact_resnet18", "published_lenet5", "small_convnet", "strided_convnet",
 ]  # fmt: skip

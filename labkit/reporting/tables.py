@@ -88,6 +88,8 @@ def _scalar(value: Any) -> Any:
 
 def _cell(value: Any, unit: str) -> str:
     if hasattr(value, "value") and hasattr(value, "n") and hasattr(value, "interval"):  # a rate brings its denominator
+        if not value.n:
+            return "- (0 of 0)"
         return f"{percent(float(value), value.n)} ({round(float(value) * value.n):,} of {value.n:,})"
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"

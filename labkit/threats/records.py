@@ -135,12 +135,9 @@ class RecordRegion:
     def through(self, wish: Tensor) -> Tensor:
         """Return the records that follow from wishes (N, F): differentiable, the gradient passes rounding as if it were not there."""
         schema = self.threat.schema
-        columns = schema.decode(torch.maximum(torch.minimum(wish, self.upper), self.lower))
-        for one in schema.fields:
-            if one.kind != "real":
-                value = columns[one.name]
-                columns[one.name] = value + (value.round() - value).detach()
-        return schema.encode(schema.follow(columns)).to(wish.dtype)
+        values = schema._natural(torch.maximum(torch.minimum(wish, self.upper), self.lower))
+        whole = schema._facts(wish.device)["whole"]
+        return schema._followed(torch.where(whole, values + (values.round() - values).detach(), values)).to(wish.dtype)
 
     def pull_back(self, wish: Tensor, grad: Tensor) -> Tensor:
         """Return the gradient at the wishes (N, F) from the one at their records: what a field does through those that follow from it."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labkit.data import load
 from labkit.data.assistant import TASKS, VOCABULARY, do, draw, example, injected, some_words
-from labkit.data.dialogue import STRUCTURED, TYPED, Message, Template, Vocabulary
+from labkit.data.dialogue import TYPED, Message, Template, Vocabulary
 
 
 @pytest.mark.parametrize(

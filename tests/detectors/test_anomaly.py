@@ -109,7 +109,8 @@ def test_the_forest_is_scikit_learns() -> None:
 
 
 def test_the_autoencoder_scores_its_own_error() -> None:
-    detector = Autoencoder(2, 8, epochs=3).fit(UNIT[:200])
+    with torch.no_grad():  # whoever fits under no_grad means the scores
+        detector = Autoencoder(2, 8, epochs=2).fit(UNIT[:190])
     wide = UNIT[:5].float()
     assert torch.allclose(detector.score(wide), (detector.model_(wide) - wide).square().mean(1))
 
@@ -132,7 +133,7 @@ def test_several_as_one_take_the_largest_scaled_score() -> None:
     scaled = []
     for part in parts:
         held = part.score(X[150:])
-        scaled.append((part.score(X) - held.quantile(0.5)) / (held.quantile(0.95) - held.quantile(0.5)))
+        scaled.append((part.score(X) - held.quantile(0.5)) / (held.quantile(0.99) - held.quantile(0.5)))
     assert torch.allclose(both.score(X), torch.stack(scaled).amax(0))
     assert threshold_at_fpr(both.score(X[150:]), 0.05) > 0.5
 

@@ -95,3 +95,9 @@ def test_white_noise_has_the_level_it_says() -> None:
     noisy = white_noise(x, 12.0, seed=1)
     assert torch.allclose(snr(noisy, x), torch.full((4,), 12.0, dtype=torch.float64), atol=1e-9)
     assert torch.equal(white_noise(x[1:2], 12.0, seed=1), noisy[1:2])
+
+
+def test_a_step_is_relative_to_the_signal() -> None:
+    x, threat = signals(), Loudness.at(0)
+    moved = threat.region(x).step_(x.clone(), torch.ones_like(x), 0.05)
+    assert torch.allclose(threat.distance(moved, x), torch.full((4,), 0.05, dtype=torch.float64)), "a loud sound takes a longer step"

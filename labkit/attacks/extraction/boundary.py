@@ -12,15 +12,17 @@ from labkit.seeding import generator
 
 
 def label_solving(
-    oracle: Oracle, starts: Tensor, *, points: int | None = None, steps: int = 45, spare: float = 1.3, seed: int = 0
-) -> ExtractionResult:
+    oracle: Oracle, starts: Tensor, *, points: int | None = None, steps: int = 45, spare: float = 1.3,
+    classes: int | None = None, seed: int = 0,
+) -> ExtractionResult:  # fmt: skip
     """Copy the decisions of a linear model of K classes from its labels alone, exactly up to the tolerance of the bisection.
 
     ``starts``: inputs (n, ...) to begin with, some of every class. Between two starts with different labels runs a line; ``steps`` halvings
     find where the first label ends. There two classes i and j are equal: (w_i - w_j).x + b_i - b_j = 0. Of (K - 1)(d + 1) unknown
     differences to the last class all but their common scale follow, as the direction that all equations leave over. ``points``: how many
     boundary points, ``spare`` times what is needed by default: only the line decides which two classes meet. Each costs
-    ``steps`` queries. In the spirit of Lowd and Meek 2005, who did it for two classes.
+    ``steps`` queries. ``classes``: K, where more are known to exist than the starts show; a class that no start has is never the copy's
+    answer. In the spirit of Lowd and Meek 2005, who did it for two classes.
 
     The scale is not in the answers: the copy decides as the original does, and its probabilities mean nothing. When the service
     stops before, the last intervals are used as they are (``complete`` is False). Raises ValueError for starts of one class, and
@@ -33,7 +35,9 @@ def label_solving(
     seen: Tensor = torch.unique(first)
     if len(seen) < 2:
         raise ValueError(f"all {len(first)} starts have label {seen.tolist()}: a boundary lies between two classes, give starts of both")
-    flat, classes = starts[: len(first)].detach(), int(seen.max()) + 1
+    flat, count_all = starts[: len(first)].detach(), int(seen.max()) + 1
+    if classes is not None and classes < count_all:
+        raise ValueError(f"classes={classes}, but the service answered {count_all - 1}")
     features = flat[0].numel()
     needed = (len(seen) - 1) * (features + 1) - 1
     count = round(spare * needed) if points is None else points
@@ -60,10 +64,10 @@ def label_solving(
             f"{count} boundary points leave more than one answer for {needed} unknowns of {len(seen)} classes: "
             "take more points=, or starts in more general positions"
         )
-    full = theta.new_full((features + 1, classes), 0.0)
+    full = theta.new_full((features + 1, classes or count_all), 0.0)
     full[-1] = -torch.inf  # a class that no start had is never the answer
-    right = (design(flat) @ theta).argmax(1) == torch.searchsorted(seen, first)
-    full[:, seen] = theta if int(right.sum()) * 2 >= len(first) else -theta
+    known, place = design(flat), torch.searchsorted(seen, first)
+    full[:, seen] = max((theta, -theta), key=lambda one: int(((known @ one).argmax(1) == place).sum()))
     return ExtractionResult(
         as_model(full, starts.dtype), ask.queries, ask.x, ask.labels, [len(first), ask.queries], complete=not ask.exhausted
     )
@@ -101,14 +105,15 @@ def _labels(answer: object) -> Tensor:
 def _pairs(x: Tensor, labels: Tensor, classes: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Return positions of two starts (count,) each with different labels, and the first one's label; classes take turns."""
     members = {int(label): (labels == label).nonzero().squeeze(1).tolist() for label in classes}
-    order, drawn = list(members), list[tuple[int, int]]()
+    order, drawn, before = list(members), list[tuple[int, int]](), set[tuple[int, int]]()
     for number in range(count):
         for _ in range(20):  # a pair drawn before gives the same point again: try another
             turn = number + 1 + int(torch.randint(len(order) - 1, (), generator=source))
             sides = (members[order[number % len(order)]], members[order[turn % len(order)]])
             one, other = (side[int(torch.randint(len(side), (), generator=source))] for side in sides)
-            if (one, other) not in drawn and (other, one) not in drawn:
+            if (one, other) not in before:
                 break
         drawn.append((one, other))
+        before |= {(one, other), (other, one)}
     low, high = torch.tensor(drawn, device=x.device).unbind(1)
     return low, high, labels[low]

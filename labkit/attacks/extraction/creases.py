@@ -51,12 +51,12 @@ def along(ratios: Ratios, begin: Tensor, way: Tensor, reach: float, known: Creas
 
     ``reach`` is halved until no probability is 0 at the ends. Raises ValueError when that never happens.
     """
-    ends = torch.tensor([[-1.0], [1.0]], dtype=begin.dtype, device=begin.device)
-    while not bool(ratios(begin + reach * ends * way).isfinite().all()):
+    line = _asked_once(lambda t: ratios(begin + t.to(begin)[:, None] * way))
+    while not bool(line(torch.tensor([-reach, reach], dtype=torch.float64)).isfinite().all()):
         reach /= 2
         if reach < 1e-6:
             raise ValueError("a probability is 0 all around the center: the network is too sure, or the service rounds")
-    places = bends_on(lambda t: ratios(begin + t.to(begin)[:, None] * way), -reach, reach)
+    places = bends_on(line, -reach, reach)
     for number, at in enumerate(places):
         point = begin + at * way
         if bool((known.signed(point[None]).abs() < 1e-6 * (1 + abs(at))).any()):
@@ -66,6 +66,19 @@ def along(ratios: Ratios, begin: Tensor, way: Tensor, reach: float, known: Creas
         if gap > 1e-4 and (found := unit_at(ratios, point, way, gap / 4)) is not None:
             known = known.also(point, *found)
     return known
+
+
+def _asked_once(value: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the same function of t (N,), which remembers what it was asked: intervals share their ends, and every answer costs."""
+    known: dict[float, Tensor] = {}
+
+    def remembering(t: Tensor) -> Tensor:
+        places = t.tolist()
+        if fresh := [at for at in dict.fromkeys(places) if at not in known]:
+            known.update(zip(fresh, value(torch.tensor(fresh, dtype=torch.float64)), strict=True))
+        return torch.stack([known[at] for at in places])
+
+    return remembering
 
 
 def bends_on(value: Callable[[Tensor], Tensor], low: float, high: float, rounds: int = 40) -> list[float]:

@@ -60,7 +60,7 @@ class ExtractionResult(Outcome):
 
         ``answers``: what the oracle says about x (N, ...), labels (N,) int64 or probabilities (N, K); with probabilities the mean total
         variation distance between its and the copy's joins the metrics: half the sum over classes of the absolute difference. Raises
-        ValueError for inputs that were queried, and for answers or truth of another length.
+        ValueError for inputs that were queried, for answers or truth of another length, and for another number of classes.
         """
         if len(answers) != len(x) or (truth is not None and len(truth) != len(x)):
             lengths = f"{len(x)} inputs, {len(answers)} answers" + ("" if truth is None else f", {len(truth)} true classes")
@@ -70,6 +70,8 @@ class ExtractionResult(Outcome):
         labels = answers if answers.ndim == 1 else answers.argmax(1)
         found: dict[str, Rate | float] = {"fidelity": Rate(int((said.argmax(1) == labels).sum()), len(x), of)}
         if answers.ndim == 2:
+            if said.shape != answers.shape:
+                raise ValueError(f"the copy knows {said.shape[1]} classes, the answers have {answers.shape[1]}")
             found["total variation"] = float((said.softmax(1) - answers).abs().sum(1).mean()) / 2
         if truth is not None:
             found["accuracy"] = Rate(int((said.argmax(1) == truth).sum()), len(x), of)

@@ -130,7 +130,8 @@ def gcg(
 
     In each step: the gradient of the loss with respect to the one-hot rows of the suffix names the ``topk`` most promising words for
     each place; ``batch`` random ones of these single swaps are tried; the best goes into a buffer of the ``buffer`` best suffixes so far,
-    from whose best the next step starts. ``buffer=0`` moves to the best swap even when it is worse, as in the paper. ``guided=False`` is
+    from whose best the next step starts. ``buffer=0`` moves to the best swap even when it is worse, as in the paper; the best
+    suffix seen is returned all the same. ``guided=False`` is
     random search: the same, with words drawn without a gradient. ``allowed``: the words to use, all but the reserved ones by default.
     ``initial``: the first suffix's text. ``budget``: stop before more forwards than this, a backward
     counted as two. The search also stops when all problems are solved, unless it is ``patient``. Zou et al. 2023, arXiv
@@ -155,10 +156,10 @@ def gcg(
     with held_still(model):
         rows = [_row(model, vocabulary, p, start, words, device) for p in problems]
         found = [_scored(rows, current)]  # the initial suffix is a suffix: it is scored before anything may replace it
-        forwards += len(rows)
+        forwards, top = len(rows), found[0]
         for _ in progress(range(steps), "searching a suffix"):
             cost = len(rows) * (1 + batch + (3 if guided else 0))
-            if (all(found[0][2]) and not patient) or (budget is not None and forwards + 2 * backwards + cost > budget):
+            if (all(top[2]) and not patient) or (budget is not None and forwards + 2 * backwards + cost > budget):
                 break
             pool = choices.expand(length, -1)
             if guided:
@@ -178,10 +179,11 @@ def gcg(
                     one = _scored(rows, candidates[i])
                     forwards += len(rows)
                     found = [one] if buffer == 0 else sorted([*found, one], key=lambda f: f[0])[:buffer]
+                    top = min(top, one, key=lambda f: f[0])
                 break
-            trace.append(found[0][0])
+            trace.append(top[0])
             spent.append(forwards + 2 * backwards)
-    loss, best, solved = found[0]
+    loss, best, solved = top
     return SuffixResult(vocabulary.decode(best.tolist()), loss, solved, trace, spent, rejected, forwards, backwards)
 
 

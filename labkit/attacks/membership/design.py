@@ -38,9 +38,10 @@ def leave_out(attack: Attack, answers: Tensor, members: Tensor, *, folds: int | 
     bool. ``attack``: targets (T, N, ...), shadows (S, N, ...), their members (S, N) -> scores (T, N). ``folds``: the models are held out
     in so many groups of neighbors, by default in pairs (M // 2). ``queries``: asked of a target for each score.
 
-    Pooled scores are not independent: all about one model share its training. The intervals of the result draw targets
-    again, two complementary neighbors at a time; that the targets share shadow models they cannot see. Raises ValueError for folds that do not divide the models, and for a leak: in a design in which every record is in equally
-    many models, holding out *one* leaves a record that it had in fewer of the others, so that counting shadow models gives the truth.
+    Pooled scores are not independent: all about one model share its training. The intervals of the result draw targets again, two
+    complementary neighbors at a time; that the targets share shadow models they cannot see. Raises ValueError for folds that do not divide
+    the models, and for a leak: in a design in which every record is in equally many models, holding out *one* leaves a record that it
+    had in fewer of the others, so that counting shadow models gives the truth.
     """
     models = len(members)
     if answers.shape[:2] != members.shape:

@@ -121,6 +121,7 @@ class MembershipResult(Outcome):
         names, unit = torch.unique(self.units, return_inverse=True)
         if len(names) < 2:
             raise ValueError(f"an interval over models needs two target models or more, and these scores are about {len(names)}")
+        unit = unit[self.ranking.order]
         source, values = generator(seed, "membership", "bootstrap"), torch.empty(resamples, len(of), dtype=torch.float64)
         for row in values:
             drawn = torch.randint(len(names), (len(names),), generator=source)

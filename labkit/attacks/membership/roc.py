@@ -13,21 +13,24 @@ FALSE_ALARMS = 5
 
 @dataclass(frozen=True)
 class Ranking:
-    """Scores sorted once, so that a resample is a set of weights: positions by falling score, and where each run of equal ones ends."""
+    """Scores sorted once, so that a resample is a set of weights.
+
+    ``order`` (N,): positions by falling score. ``ends`` (P,): where each run of equal scores ends, -1 first. ``thresholds`` (P,): inf,
+    then the scores of the runs. ``inside`` (N,) float64: 1 for a member, in that order.
+    """
 
     order: Tensor
     ends: Tensor
     thresholds: Tensor
-    members: Tensor
+    inside: Tensor
 
     def roc(self, weights: Tensor | None = None) -> Roc:
-        """Return the ROC, each score counted ``weights`` (N,) times (once by default)."""
-        inside = self.members[self.order].double()
-        each = torch.ones_like(inside) if weights is None else weights.to(inside)[self.order]
-        start = inside.new_zeros(1)
-        true = torch.cat([start, (each * inside).cumsum(0)[self.ends]])
-        false = torch.cat([start, (each * (1 - inside)).cumsum(0)[self.ends]])
-        return Roc(torch.cat([start + torch.inf, self.thresholds]), false, true)
+        """Return the ROC, each score counted ``weights`` (N,) times, given in ``order`` (once by default)."""
+        each = torch.ones_like(self.inside) if weights is None else weights.to(self.inside)
+        found = each * self.inside
+        # The appended zero stands at -1: the strictest threshold calls nobody a member.
+        true, called = (torch.cat([part.cumsum(0), part.new_zeros(1)])[self.ends] for part in (found, each))
+        return Roc(self.thresholds, called - true, true)
 
 
 @dataclass(frozen=True)
@@ -96,5 +99,7 @@ def rank(scores: Tensor, members: Tensor) -> Ranking:
     values, order = scores.sort(descending=True, stable=True)
     last = torch.ones(len(values), dtype=torch.bool, device=values.device)
     last[:-1] = values[1:] != values[:-1]
-    ends = last.nonzero().squeeze(1)
-    return Ranking(order, ends, values[ends].double(), members)
+    runs = last.nonzero().squeeze(1)
+    first = runs.new_full((1,), -1)
+    thresholds = torch.cat([values.new_full((1,), torch.inf, dtype=torch.float64), values[runs].double()])
+    return Ranking(order, torch.cat([first, runs]), thresholds, members[order].double())

@@ -5,44 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import vmap
 
+from labkit.attacks.membership.together import ShadowRecipe, Weights, caller, train
 from labkit.attacks.views import held_still
 from labkit.device import device as choose_device
 from labkit.files import cache_dir, fingerprint, lock
-from labkit.progress import progress
-from labkit.seeding import derive, generator
+from labkit.seeding import derive
 from labkit.tensors import read_tensors, write_tensors
 
 log = logging.getLogger(__name__)
 #: Part of every cache key: raise it when the same settings would train other models.
 VERSION = 1
-Weights = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class ShadowRecipe:
-    """How every shadow model is trained, at a constant learning rate."""
-
-    epochs: int = 40
-    batch_size: int = 32
-    learning_rate: float = 5e-3
-    optimizer: Literal["adam", "sgd"] = "adam"
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
-            raise ValueError(f"epochs, batch_size >= 1 and learning_rate > 0 are needed, got {asdict(self)}")
-        if self.optimizer not in ("adam", "sgd"):
-            raise ValueError(f"optimizer must be 'adam' or 'sgd', got {self.optimizer!r}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +44,7 @@ class Shadows:
 
     def logits(self, x: Tensor, *, batch: int = 256) -> Tensor:
         """Return all models' logits (M, B, K) on x (B, ...), in evaluation mode, on the CPU."""
-        one, device = _caller(self.skeleton), next(iter(self.weights.values())).device
+        one, device = caller(self.skeleton), next(iter(self.weights.values())).device
         with torch.no_grad(), held_still(self.skeleton):
             parts = [vmap(one, in_dims=(0, None))(self.weights, part.to(device)).cpu() for part in torch.split(x, batch)]
         return torch.cat(parts, dim=1)
@@ -108,12 +88,12 @@ def train_shadows(
     key = fingerprint(x, y, members, repr(models[0]), state, asdict(recipe), seed, kept, batched, VERSION, target.type)
     path = cache_dir("models") / f"shadows-{key}.safetensors"
     if not cache:
-        found, seconds = _train(models, x, y, members, recipe, seed, kept, batched, target, label)
+        found, seconds = train(models, x, y, members, recipe, seed, kept, batched, target, label)
         return Shadows(models[0].to(target).eval(), found[recipe.epochs], members, seconds, False, found)
     with lock(path):
         stored = _read(path, kept)
         if stored is None:
-            found, seconds = _train(models, x, y, members, recipe, seed, kept, batched, target, label)
+            found, seconds = train(models, x, y, members, recipe, seed, kept, batched, target, label)
             flat = {f"{epoch}/{name}": tensor for epoch, weights in found.items() for name, tensor in weights.items()}
             write_tensors(path, flat, {"facts": json.dumps({"seconds": seconds, "recipe": asdict(recipe), "seed": seed})})
         else:
@@ -138,81 +118,6 @@ def _judge(models: list[nn.Module], x: Tensor, y: Tensor, members: Tensor, recip
             )
     if wrong := [epoch for epoch in keep if not 1 <= epoch <= recipe.epochs]:
         raise ValueError(f"epochs to keep must lie between 1 and {recipe.epochs}, got {wrong}")
-
-
-def _train(
-    models: list[nn.Module], x: Tensor, y: Tensor, members: Tensor, recipe: ShadowRecipe, seed: int, kept: list[int], batched: bool,
-    device: torch.device, label: str,
-) -> tuple[dict[int, Weights], float]:  # fmt: skip
-    """Return the stacked weights after each epoch to keep, and the seconds."""
-    begin, x, y = time.perf_counter(), x.to(device), y.to(device)
-    rows = torch.stack([row.nonzero().squeeze(1) for row in members.cpu()])
-    if batched:
-        found = _together(models, x, y, rows, recipe, seed, kept, label)
-    else:
-        alone = [_alone(model.to(device), x, y, rows[m], recipe, seed, m, kept) for m, model in enumerate(progress(models, label))]
-        found = {epoch: {name: torch.stack([one[epoch][name] for one in alone]) for name in alone[0][epoch]} for epoch in kept}
-    return found, time.perf_counter() - begin
-
-
-def _together(
-    models: list[nn.Module], x: Tensor, y: Tensor, rows: Tensor, recipe: ShadowRecipe, seed: int, kept: list[int], label: str
-) -> dict[int, Weights]:
-    """Train all models in one: parameters (M, ...), a batch of its own for each; the sum of their losses has each one's gradient."""
-    stacked, _ = stack_module_state(models)
-    weights = {name: tensor.detach().clone().to(x.device).requires_grad_(True) for name, tensor in stacked.items()}
-    skeleton = models[0].to(x.device).train()
-    optimizer, forward = _optimizer(list(weights.values()), recipe), vmap(_caller(skeleton))
-    found = {}
-    for epoch in progress(range(1, recipe.epochs + 1), label):
-        order = rows.gather(1, torch.stack([_order(rows.shape[1], seed, m, epoch) for m in range(len(models))])).to(x.device)
-        for batch in torch.split(order, recipe.batch_size, dim=1):
-            logits = forward(weights, x[batch])
-            losses = nn.functional.cross_entropy(logits.flatten(0, 1), y[batch].flatten(), reduction="none")
-            optimizer.zero_grad()
-            torch.autograd.backward(losses.view(batch.shape).mean(1).sum())
-            optimizer.step()
-        if epoch in kept:
-            found[epoch] = {name: tensor.detach().clone() for name, tensor in weights.items()}
-    return found
-
-
-def _alone(
-    model: nn.Module, x: Tensor, y: Tensor, row: Tensor, recipe: ShadowRecipe, seed: int, m: int, kept: list[int]
-) -> dict[int, Weights]:
-    """Train one model the ordinary way."""
-    optimizer, found = _optimizer(list(model.train().parameters()), recipe), {}
-    for epoch in range(1, recipe.epochs + 1):
-        order = row[_order(len(row), seed, m, epoch)].to(x.device)
-        for batch in torch.split(order, recipe.batch_size):
-            optimizer.zero_grad()
-            torch.autograd.backward(nn.functional.cross_entropy(model(x[batch]), y[batch]))
-            optimizer.step()
-        if epoch in kept:
-            found[epoch] = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
-    return found
-
-
-def _order(size: int, seed: int, m: int, epoch: int) -> Tensor:
-    return torch.randperm(size, generator=generator(seed, "shadow order", m, epoch))
-
-
-def _optimizer(parameters: list[Tensor], recipe: ShadowRecipe) -> torch.optim.Optimizer:
-    """Both optimizers act on each number alone, so stacked parameters are trained as separate ones would be.
-
-    ``fused``: one pass over the weights per step instead of a dozen.
-    """
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    return torch.optim.SGD(parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
-
-
-def _caller(skeleton: nn.Module) -> Callable[[Weights, Tensor], Tensor]:
-    def one(weights: Weights, x: Tensor) -> Tensor:
-        out: Tensor = functional_call(skeleton, weights, (x,))
-        return out
-
-    return one
 
 
 def _read(path: Any, kept: list[int]) -> tuple[dict[int, Weights], float] | None:

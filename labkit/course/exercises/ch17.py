@@ -265,8 +265,8 @@ EXERCISES = (
         difficulty=1,
         minutes=10,
         statement=(
-            "Write `attack_success(model, x, y, trigger, target)`. Mind what is counted, and out of what: published code has counted "
-            "the target class, and so credited the attack with inputs that needed none."
+            "Write `attack_success(model, x, y, trigger, target)`. Mind what is counted, and out of what: it is easy to credit the attack "
+            "with inputs that needed none."
         ),
         stub=attack_success,
         solution=_success_solved,

@@ -67,6 +67,15 @@ def test_many_classes_decide_alike() -> None:
     assert found.queries == service.queries == 300 + round(1.3 * (4 * 7 - 1)) * 45
 
 
+def test_a_rough_copy_faces_the_right_way() -> None:
+    """With eight classes a rough copy is right on less than half of its starts; turned around it would be far worse still."""
+    for seed in range(4):
+        model, starts = victim(6, 8, seed, scale=10.0), 2 * inputs(300, 6, 4) - 1
+        found, fresh = label_solving(Endpoint(model), starts, steps=1).model, 2 * inputs(1000, 6, 5) - 1
+        right = [float((scores.argmax(1) == model(fresh).argmax(1)).double().mean()) for scores in (found(fresh), -found(fresh))]
+        assert right[0] > right[1], (seed, right)
+
+
 def test_scores_are_read_as_labels() -> None:
     model, starts = victim(4, 3, 0, scale=10.0), 2 * inputs(60, 4, 2) - 1
     one = label_solving(Endpoint(model, answers="labels"), starts).model[1].weight
@@ -79,7 +88,8 @@ def test_a_class_that_never_came_is_never_answered() -> None:
     with torch.no_grad():
         model[1].weight.mul_(10)
         model[1].bias[1] = -100.0
-    found = label_solving(Endpoint(model, answers="labels"), 2 * inputs(100, 4, 2) - 1)
+    found = label_solving(Endpoint(model, answers="labels"), 2 * inputs(100, 4, 2) - 1, classes=6)
+    assert found.model[1].out_features == 6
     fresh = 2 * inputs(500, 4, 3) - 1
     assert torch.equal(found.model(fresh).argmax(1), model(fresh).argmax(1))
 
@@ -100,3 +110,5 @@ def test_wrong_calls() -> None:
         label_solving(Endpoint(model), starts, points=3)
     with pytest.raises(ValueError, match="steps must be 1 or more halvings, got 0"):
         label_solving(Endpoint(model), starts, steps=0)
+    with pytest.raises(ValueError, match="classes=1, but the service answered 1"):
+        label_solving(Endpoint(model), starts, classes=1)

@@ -106,6 +106,8 @@ def test_what_was_queried_is_not_scored() -> None:
         one.judged(x[10:], one.model(x[11:]).argmax(1))
     with pytest.raises(ValueError, match="40 inputs, 40 answers, 2 true classes"):
         one.judged(x[10:], one.model(x[10:]).argmax(1), torch.zeros(2))
+    with pytest.raises(ValueError, match="the copy knows 4 classes, the answers have 5"):
+        one.judged(x[10:], torch.full((40, 5), 0.2))
 
 
 def test_the_log_is_a_stream() -> None:

@@ -50,7 +50,8 @@ def test_a_target_is_never_among_its_shadows():
     assert torch.equal(result.members.view(8, 6), members)
     assert result.units.view(8, 6)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert result.costs == {"queries": 3 * 48, "trainings": 6}
-    leave_out(attack, answers, members, folds=2)
+    halves = leave_out(attack, answers, members, folds=2)
+    assert torch.equal(halves.units, result.units)  # what an interval draws is a pair, however many are held out
     assert seen[-2:] == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 

@@ -5,11 +5,14 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from labkit.attacks.injection import ENGLISH, combined, run_injections, table_cases, unchanged
+from labkit.data.prompts import table_questions
 from labkit.models.chat import ChatError, ChatModel, HttpChat, Message, chat_from_environment, replies
 
 KEY = "sk-test-0123456789"
@@ -185,3 +188,15 @@ def test_the_environment_chooses_the_model(server: Server, monkeypatch: pytest.M
     chat = chat_from_environment()
     assert chat is not None
     assert replies(chat, [TALK, TALK]) == ["one", "two"]
+
+
+def test_the_same_attacks_run_against_an_endpoint(server: Server) -> None:
+    server.says("5", "Aar", "Pearl.", "The larger town is Aar. The document asks for pearl.")
+    cases = table_cases(table_questions(smoke=True))
+    attacks = {"none": unchanged, "combined": partial(combined, wording=ENGLISH)}
+    results = run_injections(HttpChat(server.url, "tiny"), cases, attacks)
+    assert [r.success for r in results.values()] == [[False, False], [True, False]]
+    assert [r.utility for r in results.values()] == [[True, True], [False, True]]
+    sent = server.asked[2][2]["messages"][1]["content"]
+    assert sent == f"{cases[0].user}\n\nDocument:\n{combined(cases[0].document, cases[0].instruction, wording=ENGLISH)}"
+    assert results["combined"].model == "tiny"
