@@ -565,14 +565,29 @@ fig.axes[0].set_ylabel("kHz")
 show(
     fig,
     alt=f"Three spectrograms. The word {names[0]} with its formants as bright bands; the attacked "
-    "sound, hardly different, but with a brighter background; the change alone, amplified, which "
-    "spreads over all frequencies and the whole half second like a hiss.",
+    "sound, with the same bands over a background that differs a little; the change alone, "
+    "amplified, which spreads over all frequencies and the whole half second like a hiss.",
 )
 
 # %% [markdown]
-# The change does not sit on the voice. It fills the silence: the listener takes logarithms, and there a whisper where nothing was
-# counts as much as a shout within the voice. A person hears exactly that, a faint hiss before and after the word.
-#
+# Where does the change go? The listener takes logarithms, so a whisper in a pause can count as much as a shout within the voice; and in
+# a pause it is easiest to hear.
+
+# %%
+pieces = heard.x.unfold(2, 50, 50).square().sum(3).flatten(1)  # power of each 80th of a sound
+quiet = pieces < pieces.quantile(0.5, dim=1, keepdim=True)
+noise = (strong.x_adv - heard.x).unfold(2, 50, 50).square().sum(3).flatten(1)
+in_pauses = [float(((power * quiet).sum(1) / power.sum(1)).mean()) for power in (pieces, noise)]
+
+# %% tags=["hide-input"]
+record("share of the sounds' power in their quieter half", in_pauses[0], unit="%")
+record("share of the change's power in the quieter half", in_pauses[1], unit="%")
+say(
+    f"The quieter half of a sound holds {in_pauses[0]:.1%} of its own power and {in_pauses[1]:.0%} "
+    f"of the change's (means over {len(heard)} sounds)."
+)
+
+# %% [markdown]
 # ### Fix it: filter, round, compress, hiss; and attackers who know
 #
 # Four cheap fixes before the listener: a low-pass at 2 kHz; four bits instead of sixteen; a miniature codec that drops, frame by frame, what is

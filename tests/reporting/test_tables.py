@@ -26,6 +26,8 @@ def test_rates_show_their_denominator_and_missing_cells_a_dash(shown):
     table([{"a": Rate(1, 4)}, {"a": float("nan")}])
     assert "25% (1 of 4)" in shown[0][0]["text/plain"]
     assert shown[0][0]["text/plain"].splitlines()[-1].strip() == "-"
+    table([{"a": Rate(0, 0)}])
+    assert shown[1][0]["text/plain"].splitlines()[-1].strip() == "- (0 of 0)"
 
 
 def test_unequal_columns_and_other_things_are_refused():

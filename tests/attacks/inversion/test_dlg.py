@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from labkit.attacks.inversion import deep_leakage, noised, psnr, shared_gradient
-from labkit.attacks.inversion.dlg import LeakResult
+from labkit.attacks.inversion.dlg import LeakResult, _mismatch
 from labkit.models.layers import seeded
 from labkit.rates import Rate
 from labkit.seeding import generator
@@ -79,6 +79,17 @@ def test_two_images_come_back_in_whatever_order() -> None:
     assert bool(swapped.psnr.isinf().all())
     assert torch.equal(swapped.x, x)
     assert bool(swapped.right_labels.all())
+    assert torch.equal(swapped.labels, y)
+
+
+def test_the_mismatch_is_relative_to_what_was_seen() -> None:
+    seen = (torch.tensor([3.0, 0.0]), torch.tensor([[4.0]]))
+    nothing, double = tuple(0 * part for part in seen), tuple(2 * part for part in seen)
+    for scale in (1.0, 1e-3):
+        small_one = tuple(scale * part for part in seen)
+        assert float(_mismatch(nothing, small_one, "l2")) == pytest.approx(1.0)
+    assert float(_mismatch(double, seen, "l2")) == pytest.approx(1.0)
+    assert float(_mismatch(double, seen, "cosine")) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_psnr_is_decibels() -> None:
