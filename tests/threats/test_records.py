@@ -83,6 +83,9 @@ def test_limits_hold_in_the_fields_own_units() -> None:
     grown = TINY.decode(Records(TINY, factor=3, at_most={"size": 50}).project(torch.ones(1, 5), x))
     assert float(grown["size"]) == pytest.approx(50, rel=1e-4)
     assert float(grown["count"]) == pytest.approx(400, rel=1e-4), "may only fall"
+    free = Records(TINY).project(low, x)
+    for tighter in (Records(TINY, factor=10), Records(TINY, at_least={"count": 90}), Records(TINY, only=("yes",)), Records(TINY, 0)):
+        assert not bool(tighter.contains(free, x)), f"{tighter} allows what only the others do"
     only = Records(TINY, only=("yes",)).project(torch.ones(1, 5), x)
     assert torch.equal((only != x), torch.tensor([[False, False, False, False, True]]))
 

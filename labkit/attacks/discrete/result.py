@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from labkit.attacks.outcome import Outcome
@@ -100,11 +99,6 @@ class SubstitutionResult(Outcome):
 
     def __str__(self) -> str:
         return f"{self.meta.get('attack', 'attack')} under {self.threat}: success {self.success_rate}"
-
-    @property
-    def still_right(self) -> Tensor:
-        """Return (B,) bool: not turned and right before, what is counted by ``accuracy_after``."""
-        return torch.logical_not(self.success)
 
 
 __all__ = ["SubstitutionResult"]
