@@ -126,13 +126,14 @@ apart = float((runs[True][0][1] - runs[False][0][1]).abs().max())
 # %% tags=["hide-input"]
 say(
     f"One by one, {len(some)} models take {ratio_of_times:.1f} times the processor time that they take together (here and now, the best of "
-    f"three runs each; it varies with how busy the machine is); their logits differ by {apart:.0e} at most. Batched convolutions gained nothing on a processor: "
-    "`train_shadows` trains convolutional networks one by one there."
+    f"three runs each; it varies with how busy the machine is); their logits differ by {apart:.0e} at most. In the course's own trials, not "
+    "repeated here, batched convolutions gained nothing on a processor: `train_shadows` trains convolutional networks one by one there."
 )
 
 # %% [markdown]
 # How sure is a model of a record's label? The scale matters. The probability $p$ is squeezed against 1; on the scale
-# $\log\frac{p}{1-p}$ the values spread out, nearly like a bell. Below: one record per panel, one count per model.
+# $\log\frac{p}{1-p}$ the values spread out, nearly like a bell. Below: one record per panel, one count per model. The first record is the
+# median by how far training with it moves the mean; the other two are moved most among the right labels and among the wrong ones.
 
 # %%
 from matplotlib.figure import Figure
@@ -183,6 +184,8 @@ show(fig, alt=alt, data=columns)
 # each group, and compare how likely both make the target's answer:
 #
 # $$\Lambda = \log \mathcal{N}(s;\, \mu_{in}, \sigma_{in}^2) - \log \mathcal{N}(s;\, \mu_{out}, \sigma_{out}^2).$$
+#
+# The center $\mu$ is a median below, as in the authors' code: one odd shadow model hardly moves it. (The last exercise takes the mean.)
 
 # %%
 from torch.distributions import Normal
@@ -228,8 +231,9 @@ except ValueError as error:
 # %% [markdown]
 # The last line refuses a number that one target cannot give: one false alarm in a thousand, counted on a few hundred non-members, is luck.
 # `leave_out` makes every model the target once, with the others as its shadows, and pools the scores. Pooled scores are not
-# independent: all scores about one model share its training. So the intervals below draw *models* again, not records. (They share
-# shadow models as well, which no resampling of targets can see: read the intervals as a little too narrow.)
+# independent: all scores about one model share its training. So the intervals below draw *models* again, not records. (The models
+# share their shadow models and one pool of records as well, which no resampling of targets can see: read the intervals as too narrow, and as
+# being about this pool.)
 #
 # ## Measure it
 #
@@ -238,9 +242,11 @@ except ValueError as error:
 # - **gap**: "member if the model is right" (the baseline: no shadow models, one query);
 # - **loss**: the loss against one threshold for all (Yeom et al. 2018);
 # - **Shokri**: per class, a small network learns to tell shadow models' answers about members from the others (Shokri et al. 2017);
-# - **RMIA**: does the target favor this record, compared with reference models and with other records (Zarifzadeh et al. 2024)?
+# - **RMIA**: does the target favor this record, compared with reference models and with the rest of the pool (Zarifzadeh et al. 2024)?
 # - **LiRA offline**: only shadow models *without* the record: how far above them is the target?
 # - **LiRA online**, with a variance for each record, or one for all.
+#
+# All of them know each record as it was entered, a wrong label included.
 #
 # > **Predict.** Sort the seven by AUC, the chance that a member scores higher than a non-member. Then by the share of members they find when
 # > only one non-member in a thousand may be accused. Is it the same order?
@@ -326,9 +332,11 @@ by = {
 }
 found_by = {name: numbers[strict](results[name].roc) for name in results}
 say(
-    f"By AUC: {', '.join(by[lax])}. By the strict rate: {', '.join(by[strict])}. At {fewer:.1%} false alarms the loss threshold finds "
-    f"{found_by['loss']:.2%} of the members and {by[strict][0]} {found_by[by[strict][0]]:.2%}. An average over all records hides the "
-    "few of whom the attacker is certain; on the logarithmic axes they have room. (The gap attack has one threshold only, at an FPR of "
+    f"By AUC: {'; '.join(by[lax])}. By the strict rate: {'; '.join(by[strict])}. (Neighbors whose intervals overlap may change places in "
+    f"another run.) At {fewer:.1%} false alarms the loss threshold finds {found_by['loss']:.2%} of the members, where guessing finds "
+    f"{fewer:.1%}, and {by[strict][0]} finds {found_by[by[strict][0]]:.2%}. An average over all records hides the "
+    "few of whom the attacker is certain; on the logarithmic axes they have room. The shaded bands are 95 % intervals, drawn "
+    "for two of the attacks. (The gap attack has one threshold only, at an FPR of "
     f"{float(results['gap'].roc.fpr[1]):.0%}: whoever asks for less gets nothing.)"
 )
 
@@ -456,17 +464,20 @@ shares = {
 # %% tags=["hide-input"]
 record("wrong labels among the most exposed records", in_top)
 say(
-    f"Wrong labels: {in_top}; in the pool they are {len(wrong)} of {count}. At {fewer:.1%} false alarms LiRA finds "
-    f"{float(shares['wrong labels']):.0%} of the members with a wrong label and {float(shares['all other records']):.1%} of the others. "
-    "What a model cannot explain by the other records it must learn by heart, and what it learns by heart it gives away: privacy is lost "
-    "by the unusual first. An average over everybody says little about them."
+    f"Of the {in_top.n} most exposed records {in_top.k} have a wrong label; of all {count} in the pool, {len(wrong)}. At {fewer:.1%} false "
+    f"alarms LiRA finds {float(shares['wrong labels']):.0%} of the {shares['wrong labels'].n:,} members with a wrong label and "
+    f"{float(shares['all other records']):.1%} of the {shares['all other records'].n:,} others (each record counts once for every model that "
+    f"had it). So {shares['wrong labels'].k:,} of the {int(caught.sum()):,} members that it finds are mistakes that we planted: on a pool "
+    "without them, expect a smaller number in the table above. What a model cannot explain by the other records it must learn by heart, and "
+    "what it learns by heart it gives away: privacy is lost by the unusual first. An average over everybody says little about them."
 )
 
 # %% [markdown]
 # ### The cause: overfitting, in doses
 #
-# The **gap** is the accuracy on a model's own records minus that on the others. Three ways to change it: train longer, train on more records,
-# or punish large weights. Each point below is a group of models trained for it and attacked.
+# The **gap** is the accuracy on a model's own records minus that on the others. Part of it is planted here: a model gets a wrong label right
+# mostly by learning it by heart. Three ways to change the gap: train longer, train on more records, or punish large weights. Each point
+# below is a group of models, attacked. (The points of the epochs are the models from above at earlier times.)
 #
 # > **Predict.** Which attacker follows the gap more closely, the loss threshold or LiRA? Is anything found where the gap is nearly zero?
 
@@ -545,9 +556,13 @@ follow = {
 calm = min((p for _, _, p in flat), key=lambda p: p["gap"])
 say(
     f"Over these {len(flat)} groups the rank correlation with the gap is {follow['loss']:.2f} for the loss threshold and "
-    f"{follow['LiRA']:.2f} for LiRA. At the smallest gap ({calm['gap']:.3f}) the loss threshold has an AUC of "
-    f"{calm['loss'].value:.3f} and LiRA finds {calm['LiRA'].value:.2%} at {few:.0%} false alarms, where guessing finds {few:.0%}. Each "
-    "group is attacked with shadow models that were trained like its targets."
+    f"{follow['LiRA']:.2f} for LiRA; with so few groups, some of them the same models at other times, a small difference between the two "
+    f"says nothing. Compare two single points: after 1 epoch the gap is {doses['epochs'][1]['gap']:.3f} and LiRA finds "
+    f"{doses['epochs'][1]['LiRA'].value:.1%}; after 5 epochs {doses['epochs'][5]['gap']:.3f} and {doses['epochs'][5]['LiRA'].value:.1%}. "
+    f"At the smallest gap ({calm['gap']:.3f}) the loss threshold has an AUC of {calm['loss'].value:.3f} and LiRA finds "
+    f"{calm['LiRA'].value:.2%} (95 % interval {calm['LiRA'].interval[0]:.2%} to {calm['LiRA'].interval[1]:.2%}) at {few:.0%} false alarms, "
+    f"where guessing finds {few:.0%}. Each group is attacked with shadow models that were trained like its targets: {len(members) - 2} of them "
+    f"for the epochs, {half - 2} for the rest."
 )
 
 # %% [markdown]
@@ -618,14 +633,17 @@ for name, value in said_by.items():
 say(
     f"At {few:.0%} false alarms LiRA finds {said_by['all digits']:.1%} of the members when it hears all digits, "
     f"{said_by['softened']:.1%} through softened answers, {said_by['two decimals']:.1%} and {said_by['one decimal']:.1%} through two "
-    f"decimals and one, and {said_by['labels only']:.1%} from labels alone, for {copies} queries a record instead of one. Rounding cuts off the far "
-    "ends of the scale. One law for all records can gain by that, for the records that swing most no longer set the common variance; a "
-    f"variance for each record finds {each:.1%} through two decimals and {results['LiRA online'].tpr_at(few):.1%} through all digits. What the model remembers is the same in every row."
+    f"decimals and one, and {said_by['labels only']:.1%} from labels alone, for {copies} queries a record instead of one. Softening takes "
+    "nothing away at all: the log-probabilities of the softened answers times ten are those of the first row again, up to a constant that "
+    "normalizing removes, and so is the attack. Rounding cuts off the far "
+    "ends of the scale. One variance for all records can gain by that, for the records that swing most no longer set it (a guess that we did "
+    f"not test); a variance for each record finds {each:.1%} through two decimals and {results['LiRA online'].tpr_at(few):.1%} through all digits. What the model remembers is the same in every row."
 )
 
 # %% [markdown]
 # Second, **train otherwise**. Stopping early and weight decay shrink what is learned by heart. Some points of the figure above again,
-# with what they cost in accuracy on digits that no model had, all labels right:
+# with what they cost in accuracy on digits that no model had, all labels right. (The rows of weight decay are attacked with half as many
+# models. By the curve above, LiRA is slightly weaker there: do not read much into a difference of half a point.)
 
 # %%
 picked = {f"{e} epochs": doses["epochs"][e] for e in (40, 10, 5)}
@@ -645,17 +663,19 @@ base = picked["40 epochs"]
 safest = min(picked, key=lambda name: picked[name]["LiRA"].value)
 say(
     f"The safest row here ({safest}) takes LiRA from {base['LiRA'].value:.1%} to {picked[safest]['LiRA'].value:.1%} and test accuracy "
-    f"from {base['test']:.1%} to {picked[safest]['test']:.1%}. On data with wrong labels, learning less by heart need not cost accuracy. "
+    f"from {base['test']:.1%} to {picked[safest]['test']:.1%} (mean over the models, on {len(test)} digits). The most accurate row is "
+    f"{max(picked, key=lambda name: picked[name]['test'])}: where labels are wrong, learning less by heart need not cost accuracy. "
     "None of these rows is a promise: a better attack may find what this one missed."
 )
 
 # %% [markdown]
 # | the owner | stops | does not stop |
 # | --- | --- | --- |
-# | rounds, softens | the threshold on the loss, in part | shadow models that speak the same way |
+# | softens | no attack: all digits can be turned back | every attack above |
+# | rounds | a threshold on the loss at few false alarms, which was close to guessing before | shadow models that speak the same way |
 # | says labels only | whoever asks once per record | whoever asks more often |
 # | stops early, decays weights, gets more records | much of the average | the unusual record |
-# | trains with differential privacy | every attack, up to a stated bound | nothing beyond that bound; it costs accuracy (chapter 48) |
+# | trains with differential privacy | every attack, up to a stated bound | nothing beyond that bound; it costs accuracy (chapter 48, planned) |
 #
 # ## Your turn
 
@@ -726,7 +746,8 @@ solution("20.3")
 #
 # **Shokri et al. 2017**, Table II. The target there was a service whose inside nobody knows, so another model on the same data is an
 # analogue. **Location**: 1,600 records train the target, 1,600 others are the non-members; ten shadow models of the same size learn from records
-# that the target never saw (the paper: sixty). **Precision**: of the records called members, how many are.
+# that the target never saw, those non-members among them (the paper: sixty shadow models). **Precision**: of the records called members, how
+# many are. Compare it with the gap attack, which needs no shadow model: its precision is train accuracy / (train accuracy + test accuracy).
 
 # %%
 from torch import nn
@@ -801,8 +822,9 @@ if computing:
     )
 
 # %% [markdown]
-# **MNIST**, the row where little is found: 10,000 records for the target, as many for each shadow model. On the same target, **Yeom et al. 2018**: "member if the
-# loss is below the average training loss", one query and no shadow model. Their network is another one, so this, too, is an analogue.
+# **MNIST**, the row where little is found: 10,000 records for the target, as many for each of three shadow models. On the same target, the
+# attack of **Yeom et al. 2018**: whoever has a loss of at most the average training loss is called a member; one query and no shadow model. Their
+# network is another one, so this, too, is an analogue. The recall says how many training losses lie below their own mean: it depends on the network.
 
 # %%
 mnist_found = {}

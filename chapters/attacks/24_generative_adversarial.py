@@ -78,7 +78,9 @@ from labkit.reporting import PALETTE, show
 from labkit.reporting.drawing import figure
 
 drawing = figure(width=7.2, height=3.4)
-for axes, (name, path) in zip(drawing.subplots(1, 2, sharex=True, sharey=True), paths.items()):
+for axes, (name, path) in zip(
+    drawing.subplots(1, 2, sharex=True, sharey=True), paths.items(), strict=True
+):
     axes.plot(path[:, 0], path[:, 1], ".-", color=PALETTE[0], markersize=4, linewidth=1)
     axes.plot(path[0, 0], path[0, 1], "o", color=PALETTE[1], markersize=9)
     axes.plot(0, 0, "k+", markersize=14)
@@ -232,7 +234,9 @@ shown = figure(width=7.2, height=2.6)
 panels = {"real": ring.x[:1000]} | {
     name: runs[0].model.sample(1000, seed=SEED) for name, runs in rings.items()
 }
-for axes, (name, points) in zip(shown.subplots(1, 3, sharex=True, sharey=True), panels.items()):
+for axes, (name, points) in zip(
+    shown.subplots(1, 3, sharex=True, sharey=True), panels.items(), strict=True
+):
     axes.scatter(points[:, 0], points[:, 1], s=4, color=PALETTE[0])
     axes.scatter(
         centers[:, 0],

@@ -143,7 +143,7 @@ _LIST = [
         name="assistant",
         title="Assistant",
         description="Conversations in a small instruction language: a secret to keep or to share, a task, a document to do it on, and the "
-        "reply that follows by a rule. A small language model learns it in half a minute.",
+        "reply that follows by a rule. A small language model learns it in a minute or two.",
         splits="18,000 train and 1,000 test, three turns each; independent draws",
         inputs="two rows of 84 numbers, shape (2, 84): the words of the conversation (`VOCABULARY` names them; 0 is padding), and 1 where "
         "a word belongs to a reply; the label is the last turn's task (of six)",
