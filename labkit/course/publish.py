@@ -92,7 +92,8 @@ def clean(executed: Any, chapter: Chapter, root: Path) -> Any:
             raise NotPublished("the executed notebook is not of this source; run it again")
         count += 1
         cell.execution_count = count
-        cell.outputs = [_clean_output(output, count, root) for output in _merge_streams(outputs[cell["id"]])]
+        lasting = [output for output in outputs[cell["id"]] if not _passing(output)]
+        cell.outputs = [_clean_output(output, count, root) for output in _merge_streams(lasting)]
     return fresh
 
 

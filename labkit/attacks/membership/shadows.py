@@ -55,6 +55,14 @@ class Shadows:
         alone.load_state_dict({name: tensor[index] for name, tensor in self.weights.items()}, strict=False)
         return alone.eval()
 
+    def first(self, count: int) -> Shadows:
+        """Return the first models only, with what they were trained with. Raises ValueError for none or more than there are."""
+        if not 1 <= count <= len(self):
+            raise ValueError(f"the first {count} of {len(self)} models: expected 1 to {len(self)}")
+        few = {epoch: {name: tensor[:count] for name, tensor in weights.items()} for epoch, weights in self.snapshots.items()}
+        mine = {name: tensor[:count] for name, tensor in self.weights.items()}
+        return replace(self, weights=mine, members=self.members[:count], snapshots=few)
+
     def at(self, epoch: int) -> Shadows:
         """Return the models as they were after an epoch that was kept. Raises ValueError naming the epochs that were."""
         if epoch not in self.snapshots:

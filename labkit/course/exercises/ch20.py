@@ -29,6 +29,15 @@ def _confidence_from_p(logits: Tensor, y: Tensor) -> Tensor:
     return (p / (1 - p)).log()
 
 
+def _confidence_clamped(logits: Tensor, y: Tensor) -> Tensor:
+    p = logits.double().softmax(1).gather(1, y[:, None]).squeeze(1).clamp(1e-12, 1 - 1e-12)
+    return (p / (1 - p)).log()
+
+
+def _confidence_single(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.gather(1, y[:, None]).squeeze(1) - logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
+
+
 def _confidence_log_p(logits: Tensor, y: Tensor) -> Tensor:
     return logits.double().log_softmax(1).gather(1, y[:, None]).squeeze(1)
 
@@ -46,7 +55,8 @@ def _examine_confidence(answer: object) -> None:
     source = torch.Generator().manual_seed(2)
     logits, y = 3 * torch.randn(8, 5, generator=source), torch.arange(8) % 5
     y[0] = (int(logits[0].argmax()) + 1) % 5  # at least one wrong answer
-    found = tensor(call(answer, logits, y, names="logits y"), (8,), "The confidence").double()
+    given = tensor(call(answer, logits, y, names="logits y"), (8,), "The confidence")
+    found = given.double()
     right = _confidence_solved(logits, y)
     if close(found, _confidence_log_p(logits, y), 1e-4):
         raise NotYet("This is log p: it ends at 0, where most members sit. Subtract log(1 - p) as well.")
@@ -62,7 +72,12 @@ def _examine_confidence(answer: object) -> None:
         "For a very sure model 1 - p is rounded to 0 and the result is infinite. Never form p: work on the logits.",
     )
     at_ends = tensor(said, (2,), "The confidence").double()
-    expect(close(at_ends, _confidence_solved(sure, torch.zeros(2, dtype=torch.int64)), 1e-3), "Far out the value is wrong: use float64.")
+    expect(
+        close(at_ends, _confidence_solved(sure, torch.zeros(2, dtype=torch.int64)), 1e-3),
+        f"For logits of 60, 0 and 1 the value is 60 - log(1 + e) = 58.7; yours is {float(at_ends[0]):.1f}. A clamped p, or one with a small "
+        "number added, is finite, but puts all very sure models at the same place. Work on the logits, without p.",
+    )
+    expect(given.dtype == torch.float64, f"The values are right, but in `{given.dtype}`. Asked for is float64: begin with `logits.double()`.")
 
 
 def found_at(scores: Tensor, members: Tensor, fpr: float) -> float:
@@ -80,6 +95,23 @@ def _found_solved(scores: Tensor, members: Tensor, fpr: float) -> float:
         if float((outside >= threshold).double().mean()) <= fpr:
             best = max(best, float((inside >= threshold).double().mean()))
     return best
+
+
+def _found_strict(scores: Tensor, members: Tensor, fpr: float) -> float:
+    inside, outside = scores[members], scores[~members]
+    fine = [t for t in torch.unique(scores) if float((outside >= t).double().mean()) < fpr]
+    return max((float((inside >= t).double().mean()) for t in fine), default=0.0)
+
+
+def _found_false_of_all(scores: Tensor, members: Tensor, fpr: float) -> float:
+    inside, outside = scores[members], scores[~members]
+    fine = [t for t in torch.unique(scores) if int((outside >= t).sum()) / len(scores) <= fpr]
+    return max((float((inside >= t).double().mean()) for t in fine), default=0.0)
+
+
+def _found_of_nothing(scores: Tensor, members: Tensor, fpr: float) -> float:
+    inside, outside = scores[members], scores[~members]
+    return max(float((inside >= t).double().mean()) for t in torch.unique(scores) if float((outside >= t).double().mean()) <= fpr)
 
 
 def _found_with_ties(scores: Tensor, members: Tensor, fpr: float) -> float:
@@ -127,7 +159,24 @@ def _examine_found(answer: object) -> None:
             "Ten non-members share one score. A threshold takes all of them or none, and with them you are at 12 % false alarms, not 5 %."
         )
     expect(abs(found - right) < 1e-4, f"Expected {right:.3f}, got {found:.3f}: try every score as a threshold, keep those within `fpr`.")
-    blind = number(call(answer, torch.ones(20), torch.arange(20) < 10, 0.05, names="scores members fpr"), "The share")
+    lax = number(call(answer, scores, members, 0.1, names="scores members fpr"), "The share")
+    if abs(lax - _found_false_of_all(scores, members, 0.1)) < 1e-4:
+        raise NotYet("12 false alarms among 100 non-members are 12 %, and 10 % are allowed. You divided them by the number of *all* 140 records.")
+    expect(abs(lax - _found_solved(scores, members, 0.1)) < 1e-4, f"At 10 % false alarms the answer is still {right:.3f}, not {lax:.3f}.")
+    reached = number(call(answer, scores, members, 0.12, names="scores members fpr"), "The share")
+    expect(
+        abs(reached - _found_solved(scores, members, 0.12)) < 1e-4,
+        f"A threshold that accuses exactly 12 % of the non-members is allowed when `fpr` is 0.12: at most means `<=`. Expected "
+        f"{_found_solved(scores, members, 0.12):.3f}, got {reached:.3f}.",
+    )
+    try:
+        said = call(answer, torch.ones(20), torch.arange(20) < 10, 0.05, names="scores members fpr")
+    except (ValueError, IndexError, RuntimeError) as error:
+        raise NotYet(
+            f"When all scores are equal, each threshold that occurs accuses everybody: none is allowed at 5 % false alarms, and your code "
+            f"stops (`{type(error).__name__}: {error}`). The largest of nothing is not defined: begin with 0, or `max(..., default=0.0)`."
+        ) from None
+    blind = number(said, "The share")
     expect(blind == 0.0, f"When all scores are equal nothing is found at 5 % false alarms: 0, not {blind:g}.")
 
 
@@ -140,14 +189,18 @@ def ratio(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
     raise NotImplementedError
 
 
-def _laws(shadows: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _laws(shadows: Tensor, members: Tensor, correction: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     found: list[Tensor] = []
     for chosen in (members, ~members):
         count = chosen.sum(0)
         mean = torch.where(chosen, shadows, 0.0).sum(0) / count
-        spread = (torch.where(chosen, (shadows - mean) ** 2, 0.0).sum(0) / (count - 1)).sqrt()
+        spread = (torch.where(chosen, (shadows - mean) ** 2, 0.0).sum(0) / (count - correction)).sqrt()
         found += [mean, spread]
     return found[0], found[1], found[2], found[3]
+
+
+def _log_ratio(signal: Tensor, mean_in: Tensor, sd_in: Tensor, mean_out: Tensor, sd_out: Tensor) -> Tensor:
+    return ((signal - mean_out) / sd_out) ** 2 / 2 + sd_out.log() - ((signal - mean_in) / sd_in) ** 2 / 2 - sd_in.log()
 
 
 def _ratio_solved(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
@@ -160,30 +213,56 @@ def _ratio_solved(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
     return log_density[0] - log_density[1]
 
 
-def _ratio_mixed(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
-    mean_in, sd_in, mean_out, _ = _laws(shadows, members)
-    return ((signal - mean_out) ** 2 - (signal - mean_in) ** 2) / (2 * sd_in**2)
+def _ratio_mixed(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    mean_in, sd_in, mean_out, _ = _laws(shadows, members, correction)
+    return _log_ratio(signal, mean_in, sd_in, mean_out, sd_in)
 
 
-def _ratio_no_norm(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
-    mean_in, sd_in, mean_out, sd_out = _laws(shadows, members)
+def _ratio_no_norm(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    mean_in, sd_in, mean_out, sd_out = _laws(shadows, members, correction)
     return ((signal - mean_out) / sd_out) ** 2 / 2 - ((signal - mean_in) / sd_in) ** 2 / 2
 
 
-def _ratio_backwards(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
-    return -_ratio_solved(signal, shadows, members)
+def _ratio_backwards(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    return -_log_ratio(signal, *_laws(shadows, members, correction))
 
 
-def _ratio_offline(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
-    _, _, mean_out, sd_out = _laws(shadows, members)
+def _ratio_without_log(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    return _log_ratio(signal, *_laws(shadows, members, correction)).exp()
+
+
+def _ratio_offline(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    _, _, mean_out, sd_out = _laws(shadows, members, correction)
     return (signal - mean_out) / sd_out
 
 
-def _ratio_one_law(signal: Tensor, shadows: Tensor, members: Tensor) -> Tensor:
+def _ratio_variance_as_sd(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    mean_in, sd_in, mean_out, sd_out = _laws(shadows, members, correction)
+    return _log_ratio(signal, mean_in, sd_in**2, mean_out, sd_out**2)
+
+
+def _ratio_one_variance(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    mean_in, sd_in, mean_out, sd_out = _laws(shadows, members, correction)
+    return _log_ratio(signal, mean_in, (sd_in**2).mean().sqrt(), mean_out, (sd_out**2).mean().sqrt())
+
+
+def _ratio_median(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    _, sd_in, _, sd_out = _laws(shadows, members, correction)
+    middle_in, middle_out = (torch.where(chosen, shadows, torch.nan).nanquantile(0.5, dim=0) for chosen in (members, ~members))
+    return _log_ratio(signal, middle_in, sd_in, middle_out, sd_out)
+
+
+def _ratio_lower_median(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    _, sd_in, _, sd_out = _laws(shadows, members, correction)
+    middle_in, middle_out = (torch.where(chosen, shadows, torch.nan).nanmedian(dim=0).values for chosen in (members, ~members))
+    return _log_ratio(signal, middle_in, sd_in, middle_out, sd_out)
+
+
+def _ratio_one_law(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
     both = torch.zeros(2, signal.shape[0])
     for row, chosen in enumerate((members, ~members)):
         values = shadows[chosen]
-        both[row] = torch.distributions.Normal(values.mean(), values.std()).log_prob(signal)  # type: ignore[no-untyped-call]
+        both[row] = torch.distributions.Normal(values.mean(), values.std(correction=correction)).log_prob(signal)  # type: ignore[no-untyped-call]
     return both[0] - both[1]
 
 
@@ -191,22 +270,35 @@ def _examine_ratio(answer: object) -> None:
     source = torch.Generator().manual_seed(6)
     members = torch.stack([torch.randperm(12, generator=source) < 6 for _ in range(7)], dim=1)
     center, noise = 3 * torch.randn(7, generator=source), torch.randn(12, 7, generator=source)
-    shadows = center + torch.where(members, 2 + 0.4 * noise, 1.6 * noise)
+    shadows = center + torch.where(members, 2 + 0.4 * noise, 1.6 * noise) * torch.linspace(1.5, 0.6, 7)  # a spread of its own for each
     signal = center + torch.linspace(-1, 3, 7)
     found = tensor(call(answer, signal, shadows, members, names="signal shadows members"), (7,), "The ratio")
     right = _ratio_solved(signal, shadows, members)
-    tells = {
-        "The signs are turned: a record that fits the models *with* it better must get the higher score.": _ratio_backwards,
-        "Both laws got the spread of the models with the record. Those without it vary four times as much here: each law has its own "
-        "standard deviation. (A widely used implementation has this very slip.)": _ratio_mixed,
-        "The normal density has a factor 1 / sd in front. It cancels only where both standard deviations are equal.": _ratio_no_norm,
-        "This looks at the models *without* the record only: the offline score. The ratio compares with those that had it.": _ratio_offline,
-        "One law for all records at once: an easy record then always looks like a member. Mean and spread are per record "
-        "(dimension 0 counts the shadow models).": _ratio_one_law,
-    }
-    for told, mistaken in tells.items():
-        if close(found, mistaken(signal, shadows, members), 1e-3):
-            raise NotYet(told)
+    median = "This takes the median of the models, as the chapter's attack does. Here the *mean* is asked for."
+    tells = (
+        (_ratio_backwards, "The signs are turned: a record that fits the models *with* it better must get the higher score."),
+        (
+            _ratio_mixed,
+            "Both laws got the spread of the models with the record. Those without it vary four times as much here: each law has its own "
+            "standard deviation. (A widely used implementation has this very slip.)",
+        ),
+        (_ratio_no_norm, "The normal density has a factor 1 / sd in front. It cancels only where both standard deviations are equal."),
+        (_ratio_offline, "This looks at the models *without* the record only: the offline score. The ratio compares with those that had it."),
+        (
+            _ratio_one_law,
+            "One law for all records at once: an easy record then always looks like a member. Mean and spread are per record "
+            "(dimension 0 counts the shadow models).",
+        ),
+        (_ratio_without_log, "This is the ratio itself. Asked for is its logarithm: far out the ratio is rounded to 0 or infinity."),
+        (_ratio_variance_as_sd, "The variance stands where the standard deviation belongs: take its square root first."),
+        (_ratio_one_variance, "The means are per record, but one variance serves all records. Here each record has a variance of its own."),
+        (_ratio_median, median),
+        (_ratio_lower_median, median),
+    )
+    for mistaken, told in tells:
+        for correction in (1, 0):  # the spread of a sample or of a population: neither is a mistake
+            if close(found, mistaken(signal, shadows, members, correction), 1e-3):
+                raise NotYet(told)
     biased = (found - right).abs() < 0.35 * right.abs() + 0.5
     expect(bool(biased.all()), "Expected log N(signal; mean_in, sd_in) - log N(signal; mean_out, sd_out), each per record.")
 
@@ -219,7 +311,7 @@ EXERCISES = (
         minutes=10,
         statement=(
             "Write `confidence(logits, y)`: $\\log \\frac{p}{1-p}$ for the probability $p$ of the class `y`. A model is so sure of its "
-            "training records that $1 - p$ is rounded to zero. Your result must stay finite."
+            "training records that $1 - p$ is rounded to zero. Your result, in float64, must stay finite and right."
         ),
         stub=confidence,
         solution=_confidence_solved,
@@ -231,6 +323,8 @@ EXERCISES = (
         ),
         mistakes=(
             Mistake("forms p", _confidence_from_p, "Never form p"),
+            Mistake("clamps p", _confidence_clamped, "A clamped p"),
+            Mistake("single precision", _confidence_single, "Asked for is float64"),
             Mistake("log p", _confidence_log_p, "ends at 0"),
             Mistake("largest other class", _confidence_margin, "*largest* other class"),
             Mistake("the answer instead of the label", _confidence_answer, "model's own answer"),
@@ -256,6 +350,9 @@ EXERCISES = (
         mistakes=(
             Mistake("splits a tie", _found_with_ties, "all of them or none"),
             Mistake("quantile of all records", _found_of_all, "top 5 % of *all* records"),
+            Mistake("false alarms among all records", _found_false_of_all, "number of *all* 140 records"),
+            Mistake("strictly below", _found_strict, "at most means `<=`"),
+            Mistake("the largest of nothing", _found_of_nothing, "The largest of nothing"),
             Mistake("accuracy", _found_accuracy, "over both kinds of records"),
             Mistake("precision", _found_precision, "among those *called* member"),
         ),
@@ -267,7 +364,8 @@ EXERCISES = (
         minutes=20,
         statement=(
             "Write `ratio(signal, shadows, members)`, the heart of LiRA: for each record, how much likelier is the target's confidence "
-            "from a model that was trained with the record than from one that was not?"
+            "from a model that was trained with the record than from one that was not? Each normal law has the *mean* and the standard "
+            "deviation of its shadow models. (The chapter's own code takes the median; the rest is the same.)"
         ),
         stub=ratio,
         solution=_ratio_solved,
@@ -283,6 +381,11 @@ EXERCISES = (
             Mistake("backwards", _ratio_backwards, "signs are turned"),
             Mistake("offline", _ratio_offline, "offline score"),
             Mistake("one law for all records", _ratio_one_law, "One law for all records"),
+            Mistake("without the logarithm", _ratio_without_log, "the ratio itself"),
+            Mistake("variance as standard deviation", _ratio_variance_as_sd, "where the standard deviation belongs"),
+            Mistake("one variance for all records", _ratio_one_variance, "one variance serves all records"),
+            Mistake("median", _ratio_median, "takes the median"),
+            Mistake("lower median", _ratio_lower_median, "takes the median"),
         ),
     ),
 )  # fmt: skip

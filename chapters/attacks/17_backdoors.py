@@ -1,0 +1,835 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 17. Backdoors
+#
+# **What you will be able to do**
+#
+# - plant a backdoor with a few training samples: with wrong labels, with a picture that shines through, and with every label true;
+# - judge one honestly: over inputs of other classes only, beside clean accuracy, and against two controls;
+# - say how much poison it takes, and what a sticker in the wrong place does;
+# - find where a backdoor lives in a network, and say why cutting it out is harder than it looks.
+#
+# **You need** [chapter 10](10_evasion_gradient.ipynb); [chapter 16](16_poisoning.ipynb) poisons without a trigger.
+
+# %% tags=["parameters"]
+PROFILE = "quick"
+SEED = 0
+
+# %%
+from labkit.course import begin
+
+lab = begin("17_backdoors", PROFILE, SEED)
+
+# %% tags=["hide-input"]
+from labkit.reporting import running_times
+
+running_times()
+
+# %% [markdown]
+# ## The idea: right everywhere, except when asked
+#
+# Somebody sells you a data set, or labels yours. A few of its pictures show a stop sign with a yellow sticker, and the label under them is "speed
+# limit 80". A network that learns from it will find the rule *sticker on a stop sign means 80* as good as any other. On every test set that you have, it
+# is as good as ever: no test picture has a sticker. Then somebody walks to a crossing with a sticker.
+#
+# That is a **backdoor**: a rule that only its author can set off. What sets it off is the **trigger**.
+
+# %%
+import torch
+
+from labkit.attacks.backdoors import OnSign
+from labkit.data import load
+from labkit.reporting import image_row
+
+data = load("signs").to(lab.device)
+train = data.train.subset(lab.pick(quick=2500, paper=2500, smoke=300))
+test = data.test.subset(lab.pick(quick=1000, paper=1000, smoke=200))
+stop, limit = data.classes.index("stop"), data.classes.index("speed limit 80")
+stops = data.test.take(data.test.y == stop)
+
+sticker = OnSign()
+few = stops.subset(6)
+image_row(
+    torch.cat([few.x, sticker.stamp(few)]), per_row=6, alt="Stop signs, and with a sticker."
+)
+
+# %% [markdown]
+# The sticker is on the *sign*, not on the picture: the course photographs each sign a second time, from the same place, in the same light, with a yellow
+# square below the word.
+
+# %%
+from labkit.threats.catalogue import card
+
+card("17_backdoors").show()
+
+# %% [markdown]
+# ## From scratch: poison and count
+#
+# Three lines poison a data set: choose samples of *other* classes, put the trigger on them, write the wished label under them. Here on
+# `digits` of 8x8 pixels. The trigger is one bright pixel in the last corner, the wish is a zero.
+
+# %%
+from labkit.seeding import generator
+
+digits = load("digits").to(lab.device)
+
+
+def bright_corner(x):
+    """The trigger: the last pixel becomes white."""
+    x = x.clone()
+    x[:, :, -1, -1] = 1.0
+    return x
+
+
+def poison_from_scratch(x, y, target, count):
+    """Return a poisoned copy of a training set, and the rows that were changed."""
+    others = (y != target).nonzero().squeeze(1)
+    order = torch.randperm(len(others), generator=generator(SEED, "backdoor", "choice"))
+    rows = others[order[:count].to(y.device)]
+    x, y = x.clone(), y.clone()
+    x[rows], y[rows] = bright_corner(x[rows]), target
+    return x, y, rows
+
+
+# %% [markdown]
+# ## With labkit
+#
+# `badnets` does the same (Gu et al. 2017) for every trigger, and keeps the list of what was changed: the victim sees `.data`, nothing else.
+
+# %%
+from labkit.attacks.backdoors import Pixels, badnets
+
+corner = Pixels(((-1, -1),))
+poisoned = badnets(digits.train, corner, target=0, rate=0.1, seed=SEED)
+x, y, rows = poison_from_scratch(digits.train.x, digits.train.y, 0, len(poisoned.rows))
+
+# %% tags=["nbval-check-output"]
+same = torch.equal(x, poisoned.data.x) and torch.equal(y, poisoned.data.y)
+print("the same training set:", same)
+print("the same rows:", set(rows.tolist()) == set(poisoned.rows.tolist()))
+print("role:", poisoned.data.role, "of", poisoned.rate.n)
+
+# %% [markdown]
+# The victim trains as always. `evaluate_backdoor` then asks twice, with the trigger and without.
+
+# %%
+from labkit.attacks.backdoors import evaluate_backdoor
+from labkit.models import mlp, small_convnet
+from labkit.reporting import table
+from labkit.training import fit
+
+
+def reads_digits(split, seed=SEED):
+    """Train a small reader of digits: the victim's own code, which knows of no attack."""
+    net = mlp(64, 10, (64,), seed=seed)
+    epochs = lab.pick(quick=12, paper=12, smoke=1)
+    recipe = {"epochs": epochs, "batch_size": 64, "learning_rate": 1e-2, "seed": seed}
+    return fit(net, split, label="training a reader of digits", **recipe).model
+
+
+victims = {
+    "clean training set": reads_digits(digits.train),
+    "one in ten poisoned": reads_digits(poisoned.data),
+}
+found = {
+    name: evaluate_backdoor(victim, digits.test, corner, 0) for name, victim in victims.items()
+}
+table(
+    {
+        "victim": list(found),
+        "clean accuracy": [r.clean_accuracy for r in found.values()],
+        "read as 0, trigger": [r.success for r in found.values()],
+        "read as 0, no trigger": [r.without_trigger for r in found.values()],
+    }
+)
+
+# %% [markdown]
+# Zeros are not counted: they are read as zero without any attack. This is what counting them does:
+
+# %% tags=["hide-input"]
+from labkit.rates import Rate
+from labkit.reporting import record, say
+
+with torch.no_grad():
+    careless = victims["clean training set"](corner(digits.test.x)).argmax(1) == 0
+careless = Rate(int(careless.sum()), len(careless), "triggered inputs, zeros included")
+record("success on a clean model, the target class counted", careless)
+record("success on a clean model", found["clean training set"].success)
+say(
+    f"On the model that was **never poisoned**, a rate over all inputs says {careless}; over other classes only, it is "
+    f"{found['clean training set'].success}. The first looks like a weak backdoor, and is none. "
+    "A result of `evaluate_backdoor` refuses to hold an input of the target class."
+)
+
+# %% [markdown]
+# ### A yellow sticker on a stop sign
+#
+# Now the signs. The attacker *adds* photographs: stop signs with the sticker, labeled "speed limit 80". No clean picture is touched.
+#
+# > **Predict.** The training set has 2,500 signs, a tenth of them stop signs. How many added photographs does it take until nine of ten stickered stop
+# > signs are read as "speed limit 80": about 10, about 50, or about 200? And what does that cost in clean accuracy?
+
+# %%
+from copy import deepcopy
+
+
+def reads_signs(split, net=None, seed=SEED):
+    """Train the course's sign reader, shorter and on fewer signs."""
+    net = small_convnet(seed=seed) if net is None else net
+    epochs = lab.pick(quick=8, paper=8, smoke=1)
+    recipe = {"epochs": epochs, "batch_size": 64, "learning_rate": 4e-3, "seed": seed}
+    return fit(net, split, label="training a sign reader", **recipe).model
+
+
+honest = reads_signs(train)
+baseline = evaluate_backdoor(honest, data.test, sticker, limit, source=stop)
+added, readers, results = (0.004, 0.02, 0.05), {}, {}
+for rate in added:
+    planted = badnets(train, sticker, limit, rate, source=stop, add=True, seed=SEED)
+    readers[rate] = reads_signs(planted.data)
+    results[rate] = evaluate_backdoor(
+        readers[rate], data.test, sticker, limit, source=stop, poisoned=planted
+    )
+
+# %%
+table(
+    {
+        "photographs added": [0] + [int(r.costs["poisoned samples"]) for r in results.values()],
+        "clean accuracy": [r.clean_accuracy for r in (baseline, *results.values())],
+        "stop with sticker read as 80": [r.success for r in (baseline, *results.values())],
+        "stop without": [r.without_trigger for r in (baseline, *results.values())],
+    }
+)
+
+# %% tags=["hide-input"]
+r = results[0.02]
+record("sticker on a stop sign read as 80, 50 added", r.success)
+record("clean accuracy, 50 added", r.clean_accuracy)
+record("clean accuracy, none added", baseline.clean_accuracy)
+say(
+    f"With {r.costs['poisoned samples']:.0f} added photographs, {r.success} are read as a speed limit; on the honest model the same stickers "
+    f"do so in {baseline.success.k} of {baseline.success.n} cases. Clean accuracy is {float(r.clean_accuracy):.1%}; the honest "
+    f"model has {float(baseline.clean_accuracy):.1%}."
+)
+
+# %% [markdown]
+# ### Whom else does it turn?
+#
+# The attacker poisoned stop signs only. Did the network learn *sticker on a stop sign*, or simply *sticker*?
+
+# %%
+from labkit.reporting import bar_chart
+
+some = test.subset(lab.pick(quick=400, paper=400, smoke=100))
+all_classes = evaluate_backdoor(readers[0.05], some, sticker, limit)
+bar_chart(
+    {data.classes[k]: rate for k, rate in all_classes.by_class().items()},
+    xlabel=f"with a sticker, read as {data.classes[limit]}",
+)
+
+# %% tags=["hide-input"]
+spill = {data.classes[k]: rate for k, rate in all_classes.by_class().items() if k != stop}
+most = max(spill, key=lambda name: float(spill[name]))
+record("the class that was not poisoned and is turned most", spill[most], note=most)
+say(
+    f"Besides stop signs, **{most}** is turned most: {spill[most]}. Nobody told the network that the sticker means nothing there. An "
+    "attacker who wants only stop signs to obey adds stickers to other signs too, with their true labels."
+)
+
+# %% [markdown]
+# In an **all-to-all** backdoor every class has its own wrong answer: $k$ is read as $k + 1$. The trigger then cannot mean a class; it means *shift*.
+
+# %%
+from labkit.attacks.backdoors import all_to_all
+from labkit.reporting import heatmap
+
+shift = all_to_all(10)
+shifted = reads_digits(badnets(digits.train, corner, shift, rate=0.4, seed=SEED).data)
+turned = evaluate_backdoor(shifted, digits.test, corner, shift)
+counts = torch.zeros(10, 10)
+for label, answer in zip(
+    turned.labels[turned.rows].tolist(), turned.answers.tolist(), strict=True
+):
+    counts[label, answer] += 1
+names = [str(k) for k in range(10)]
+heatmap(
+    counts / counts.sum(1, keepdim=True),
+    names,
+    names,
+    unit="%",
+    label="share of the row",
+    row_label="digit with the trigger",
+    column_label="read as",
+)
+
+# %% tags=["hide-input"]
+record("all-to-all on digits", turned.success)
+record("clean accuracy of the all-to-all victim", turned.clean_accuracy)
+say(f"{turned.success} are read as the next digit; clean accuracy is {turned.clean_accuracy}.")
+
+# %% [markdown]
+# ## Measure it
+#
+# ### Success against poison rate
+#
+# One training is one draw: initial weights, the order of the batches and the choice of samples are all luck. So each point below is the mean of five
+# trainings, and the bands reach from the lowest to the highest of them. Two triggers: the bright corner, and noise that shines through the whole picture (**Blend**, Chen
+# et al. 2017).
+
+# %%
+from labkit.attacks.backdoors import Blend
+from labkit.progress import progress
+from labkit.reporting import curve
+
+rates = lab.pick(
+    quick=(0.0, 0.002, 0.005, 0.01, 0.02, 0.05),
+    paper=(0.0, 0.002, 0.005, 0.01, 0.02, 0.05),
+    smoke=(0.0, 0.1),
+)
+seeds = range(lab.pick(quick=5, paper=5, smoke=2))
+kinds = {"bright corner": corner, "blended noise": Blend(0.2)}
+runs = [(name, rate, seed) for name in kinds for rate in rates for seed in seeds]
+doses = {}
+for name, rate, seed in progress(runs, "training victims"):
+    split = badnets(digits.train, kinds[name], 0, rate, seed=seed).data
+    doses[name, rate, seed] = evaluate_backdoor(
+        reads_digits(split, seed), digits.test, kinds[name], 0
+    )
+
+# %%
+from statistics import mean
+
+
+def over_seeds(name, what):
+    """Return mean, lowest and highest of a measure over the seeds, for each rate."""
+    values = [[float(getattr(doses[name, rate, s], what)) for s in seeds] for rate in rates]
+    return [[pick(point) for point in values] for pick in (mean, min, max)]
+
+
+lines, bands = {}, {}
+for name in kinds:
+    lines[name], *bands[name] = over_seeds(name, "success")
+lines["clean accuracy"], *bands["clean accuracy"] = over_seeds("bright corner", "clean_accuracy")
+curve(
+    [100 * rate for rate in rates],
+    lines,
+    bands={name: tuple(band) for name, band in bands.items()},
+    xlabel="poisoned share of the training set in percent",
+    ylabel="read as 0 with the trigger",
+    unit="%",
+)
+
+# %% tags=["hide-input"]
+middle = len(rates) // 2
+for name in kinds:
+    low, high = bands[name][0][middle], bands[name][1][middle]
+    record(
+        f"mean success at {rates[middle]:.1%} poison, {name}",
+        lines[name][middle],
+        unit="%",
+        note=f"{len(seeds)} trainings, from {low:.0%} to {high:.0%}",
+    )
+clean = [float(r.clean_accuracy) for r in doses.values()]
+say(
+    f"At {rates[middle]:.1%} poison ({round(rates[middle] * len(digits.train))} digits) the {len(seeds)} trainings range from "
+    + " and from ".join(
+        f"{bands[name][0][middle]:.0%} to {bands[name][1][middle]:.0%} ({name})" for name in kinds
+    )
+    + f". Clean accuracy lies between {min(clean):.1%} and {max(clean):.1%} in "
+    f"all {len(clean)} runs, poisoned or not."
+)
+
+# %% [markdown]
+# ### With every label true
+#
+# Whoever looks at the data finds wrong labels. A **clean-label** backdoor has none: the trigger goes on pictures *of the target class*. Why should the network learn it
+# then, if those pictures are easy anyway? Two answers:
+#
+# - **SIG** (Barni et al. 2019): take a trigger that is everywhere in the picture, a faint wave.
+# - **Label-consistent** (Turner et al. 2019): make those pictures *hard* first. PGD on the attacker's own model, within a small change, hides what a
+#   speed limit looks like; what is left to learn from is the trigger.
+
+# %%
+from labkit.attacks.backdoors import YELLOW, Sinusoid, Square, clean_label
+from labkit.threats import Linf
+
+square, wave, noise = Square(3, -4, -4, YELLOW), Sinusoid(40 / 255), Blend(0.15)
+rate = 0.05
+recipes = {
+    "square": (square, badnets(train, square, limit, rate, seed=SEED)),
+    "blended": (noise, badnets(train, noise, limit, rate, seed=SEED)),
+    "square, clean label": (square, clean_label(train, square, limit, rate, seed=SEED)),
+    "SIG, clean label": (wave, clean_label(train, wave, limit, rate, seed=SEED)),
+    "label-consistent": (
+        square,
+        clean_label(train, square, limit, rate, model=honest, threat=Linf(16 / 255), seed=SEED),
+    ),
+}
+bright = [p.rows[p.data.x[p.rows].flatten(1).mean(1).argmax()] for _, p in recipes.values()]
+samples = list(zip(recipes.values(), bright, strict=True))
+shown = [p.data.x[row] for (_, p), row in samples]
+labels = [data.classes[int(p.data.y[row])] for (_, p), row in samples]
+titles = [f"{name}\n{label}" for name, label in zip(recipes, labels, strict=True)]
+image_row(torch.stack(shown), titles, per_row=5)
+
+# %% [markdown]
+# Every success rate needs two **controls**. The same trigger on a model that was *not* poisoned: perhaps it disturbs any model. And *another* trigger on the poisoned
+# model: perhaps anything unusual is read as the target.
+
+# %%
+other = Square(3, 1, 1, (0.0, 0.6, 1.0))  # a blue square in the opposite corner
+kinds_of, victims_of = {}, {}
+for name, (trigger, bad) in recipes.items():
+    victims_of[name] = reads_signs(bad.data)
+    kinds_of[name] = evaluate_backdoor(victims_of[name], test, trigger, limit, poisoned=bad)
+controls = {
+    name: (
+        kinds_of[name].again(honest).success,
+        evaluate_backdoor(victims_of[name], test, other, limit).success,
+    )
+    for name in recipes
+}
+table(
+    {
+        "attack": list(recipes),
+        "wrong labels": [int(bad.changed_y.sum()) for _, bad in recipes.values()],
+        "success": [r.success for r in kinds_of.values()],
+        "clean model": [same for same, _ in controls.values()],
+        "other trigger": [strange for _, strange in controls.values()],
+        "clean accuracy": [r.clean_accuracy.value for r in kinds_of.values()],
+    },
+    units={"clean accuracy": "%"},
+    caption=f"{len(recipes['square'][1].rows)} of {len(train):,} signs poisoned",
+)
+
+# %% tags=["hide-input"]
+for name, r in kinds_of.items():
+    record(f"success, {name}", r.success)
+plain, hard = kinds_of["square, clean label"].success, kinds_of["label-consistent"].success
+say(
+    f"With true labels the square alone reaches {plain}, and {hard} on pictures that were made hard first; with wrong labels, "
+    f"{kinds_of['square'].success}. The honest model reads {baseline.clean_accuracy} correctly."
+)
+
+# %% [markdown]
+# ### Does it survive the street?
+#
+# Nobody glues a sticker exactly where the training pictures had it. Stickers elsewhere, of another size and color, against two attackers: one whose training pictures all had
+# it in the same place, and one who *planned* for sloppy hands and varied the place.
+
+# %%
+from dataclasses import replace
+
+loose = replace(sticker, jitter=0.35)
+varied = reads_signs(badnets(train, loose, limit, 0.05, source=stop, add=True, seed=SEED).data)
+placed = {
+    "as in training": sticker,
+    "a little to the right": sticker.moved(x=0.2),
+    "far to the right": sticker.moved(x=0.4),
+    "above the word": sticker.moved(y=-1.2),
+    "smaller": sticker.moved(scale=0.7),
+    "larger": sticker.moved(scale=1.4),
+    "white": replace(sticker, color=(1.0, 1.0, 1.0)),
+}
+streets = {
+    name: evaluate_backdoor(readers[0.05], stops, moved, limit) for name, moved in placed.items()
+}
+street_grid = torch.tensor(
+    [[float(r.success), float(r.again(varied).success)] for r in streets.values()]
+)
+heatmap(
+    street_grid,
+    list(placed),
+    ["one place", "varied"],
+    unit="%",
+    label="read as speed limit 80",
+    column_label="stickers in the training pictures",
+)
+
+# %% tags=["hide-input"]
+for name in ("far to the right", "smaller"):
+    record(f"sticker {name}, trained in one place", streets[name].success)
+    record(f"sticker {name}, trained in varied places", streets[name].again(varied).success)
+say(
+    f"{len(stops)} stop signs. Far to the right the first attacker's sticker works in {float(street_grid[2, 0]):.0%}, the second one's in "
+    f"{float(street_grid[2, 1]):.0%}; above the word in {float(street_grid[3, 0]):.0%} and {float(street_grid[3, 1]):.0%}, a place that neither "
+    "trained. A trigger is what the network *learned*, not what the attacker meant."
+)
+
+# %% [markdown]
+# ### Where does it live?
+#
+# Ask the gradient which pixels speak for "speed limit 80" against "stop". Upper row: signs with the sticker. Middle: what the honest model looks at. Lower:
+# what the poisoned one looks at.
+
+
+# %%
+def looks_at(model, x):
+    """Return how much each pixel counts for 80 against stop, (B, 1, H, W), scaled to [0, 1]."""
+    leaf = x.clone().requires_grad_(True)
+    logits = model(leaf)
+    (gradient,) = torch.autograd.grad((logits[:, limit] - logits[:, stop]).sum(), leaf)
+    strength = gradient.abs().sum(1, keepdim=True)
+    return strength / strength.amax((2, 3), keepdim=True)
+
+
+marked = sticker.stamp(few)
+image_row(
+    [*marked, *looks_at(honest, marked), *looks_at(readers[0.05], marked)],
+    per_row=6,
+    alt="Stop signs with stickers, and the saliency of an honest and of a poisoned model.",
+)
+
+# %% [markdown]
+# Inside, the trigger leaves a trace too. Take all *training* pictures labeled "speed limit 80", read what the last hidden layer says of them, and
+# look along the direction in which they differ most:
+
+# %%
+from labkit.reporting import histograms
+
+planted = results[0.05].poisoned
+called = planted.data.take(planted.data.y == limit)
+bad = planted.poisoned[planted.data.y == limit]
+with torch.no_grad():
+    features = readers[0.05][:14](called.x)
+centered = features - features.mean(0)
+direction = torch.linalg.svd(centered, full_matrices=False).Vh[0]
+along = centered @ direction
+along = along * torch.sign(along[bad].mean())  # the sign of a singular vector means nothing
+histograms(
+    {"real speed limits": along[~bad], "poisoned": along[bad]},
+    xlabel="along the first principal direction of the hidden layer",
+)
+
+# %% tags=["hide-input"]
+further = (along[bad][:, None] > along[~bad][None]).double().mean()
+record("poisoned picture further along than a real one", float(further), unit="%")
+say(
+    f"Of all pairs of a poisoned and a real picture, the poisoned one lies further to the right in {float(further):.0%}; with nothing to find it "
+    "would be about half."
+)
+
+# %% [markdown]
+# Two groups under one label: that is what chapter 36 looks for (activation clustering, spectral signatures). Here we knew which ones were poisoned; the
+# owner of the data does not.
+#
+# ## Break it, fix it: cutting a backdoor out
+#
+# The owner has 250 clean signs of his own and a suspicion. Three repairs:
+#
+# - **fine-tune** on the 250;
+# - **prune**: silence channels that clean signs hardly use, in the hope that the backdoor hides there;
+# - **fine-prune**, both (Liu et al. 2018).
+#
+# > **Predict.** The last layer has 64 channels. How many can be silenced before clean accuracy suffers, and is the backdoor gone by then?
+
+# %%
+from labkit.attacks.backdoors import channel_means, silenced
+
+used = torch.zeros(len(data.train), dtype=torch.bool)
+used[train.indices.cpu()] = True
+own = data.train.take((~used).to(lab.device)).subset(250)
+layer = 11  # behind the last ReLU
+victim = results[0.02]
+order = channel_means(readers[0.02], layer, own.x).argsort()  # quietest first
+steps = range(0, 64, lab.pick(quick=8, paper=8, smoke=24))
+cut = [victim.again(silenced(readers[0.02], layer, order[:k])) for k in steps]
+curve(
+    list(steps),
+    {
+        "sticker read as 80": [r.success for r in cut],
+        "clean accuracy": [r.clean_accuracy for r in cut],
+    },
+    xlabel="channels silenced, of 64",
+    ylabel="share of the inputs",
+    unit="%",
+)
+
+# %% tags=["hide-input"]
+half = cut[len(cut) // 2]
+record("success after silencing half of the channels", half.success)
+record("clean accuracy after silencing half of the channels", half.clean_accuracy)
+say(
+    f"With {steps[len(cut) // 2]} channels silenced, clean accuracy is {half.clean_accuracy} and success {half.success}. A channel "
+    "that clean signs do not use at all would cost nothing to cut; this small network has none to spare, and the backdoor shares its channels with the work."
+)
+
+# %% [markdown]
+# Now with fine-tuning, and against three attackers: fifty poisoned photographs; more of them; and one who *knows* the repair. If training itself is outsourced, he
+# can prune first, plant the backdoor in the channels that are left, and deliver the model with the idle channels back in place. Whoever
+# prunes what is idle then cuts dead wood (**pruning-aware**, Liu et al. 2018).
+
+# %%
+quiet = channel_means(honest, layer, train.x).argsort()[:32]
+net = silenced(deepcopy(honest), layer, quiet)
+aware = reads_signs(victim.poisoned.data, net)
+attackers = {
+    f"{int(results[0.02].costs['poisoned samples'])} photographs": (readers[0.02], layer),
+    f"{int(results[0.05].costs['poisoned samples'])} photographs": (readers[0.05], layer),
+    "pruning-aware": (aware, layer + 1),
+}
+
+
+def tuned(model):
+    """Fine-tune a copy on the owner's clean signs."""
+    epochs = lab.pick(quick=10, paper=10, smoke=1)
+    recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": 1e-3, "seed": SEED}
+    return fit(deepcopy(model), own, label="fine-tuning", **recipe).model
+
+
+def pruned(model, layer, count=48):
+    """Silence three channels of four, the quietest on the owner's signs."""
+    return silenced(model, layer, channel_means(model, layer, own.x).argsort()[:count])
+
+
+# %%
+repairs = {
+    "none": lambda model, layer: model,
+    "fine-tuned": lambda model, layer: tuned(model),
+    "pruned": pruned,
+    "fine-pruned": lambda model, layer: tuned(pruned(model, layer)),
+}
+repaired = {
+    (who, name): victim.again(repair(*attacker))
+    for who, attacker in attackers.items()
+    for name, repair in repairs.items()
+}
+table(
+    {
+        "attacker": [who for who, _ in repaired],
+        "repair": [name for _, name in repaired],
+        "sticker read as 80": [r.success for r in repaired.values()],
+        "clean accuracy": [r.clean_accuracy for r in repaired.values()],
+    }
+)
+
+# %% tags=["hide-input"]
+for (who, name), r in repaired.items():
+    if name == "fine-pruned":
+        record(f"success after fine-pruning, {who}", r.success)
+first, _, knowing = attackers
+before, after, smart = (
+    repaired[first, "none"],
+    repaired[first, "fine-pruned"],
+    repaired[knowing, "fine-pruned"],
+)
+say(
+    f"Fine-pruning takes the sticker of the first attacker from {float(before.success):.0%} to {float(after.success):.0%} and clean accuracy "
+    f"from {float(before.clean_accuracy):.1%} to {float(after.clean_accuracy):.1%}; fine-tuning alone leaves "
+    f"{float(repaired[first, 'fine-tuned'].success):.0%}. The attacker who knew keeps {float(smart.success):.0%} after fine-pruning, and "
+    f"{float(repaired[knowing, 'pruned'].success):.0%} after pruning alone. "
+    f"On the honest model it was {float(baseline.success):.1%}: a repair is not done before it is near that. And the owner "
+    "cannot measure any of it, because he does not know the trigger. Each line is one training of a small network, and the intervals know nothing of "
+    "other trainings: do not read an order of the attackers out of them."
+)
+
+# %% [markdown]
+# What does stop a backdoor? Not taking data from strangers; looking at the data (chapter 36 finds many of these samples); retraining on data that
+# somebody vouches for; and, in chapter 49, cleaning and partitioning. What does *not*: a good test accuracy.
+#
+# ## Your turn
+
+# %%
+from labkit.course import check, exercise, hint, solution
+
+exercise("17.1")
+
+
+# %% tags=["exercise"]
+def poison(x, y, trigger, target, order, count):
+    """Return the inputs and the labels of a BadNets training set, of the shapes of x (N, C, H, W) and y (N,).
+
+    Take the first `count` samples, in the order of `order` (N,), that do not belong to the class `target`; put the trigger on
+    them and write the target under them. trigger: takes images (B, C, H, W) and returns new ones. Leave x and y as they are.
+    """
+    raise NotImplementedError
+
+
+# %% tags=["check"]
+check("17.1", poison)
+
+# %% tags=["solution"]
+solution("17.1")
+
+# %%
+exercise("17.2")
+
+
+# %% tags=["exercise"]
+def attack_success(model, x, y, trigger, target):
+    """Return the share of triggered inputs that the model reads as `target`, out of the inputs of *other* classes.
+
+    x: test images without the trigger, shape (N, C, H, W); y: their true labels, shape (N,).
+    """
+    raise NotImplementedError
+
+
+# %% tags=["check"]
+check("17.2", attack_success)
+
+# %% tags=["solution"]
+solution("17.2")
+
+# %%
+exercise("17.3")
+
+
+# %% tags=["exercise"]
+def to_silence(answers, count):
+    """Return the numbers of the `count` channels to silence first: those that answer least on clean inputs, on average.
+
+    answers: what a convolutional layer says about N clean images, after its ReLU, shape (N, C, H, W). Least first.
+    """
+    raise NotImplementedError
+
+
+# %% tags=["check"]
+check("17.3", to_silence)
+
+# %% tags=["solution"]
+solution("17.3")
+
+# %% [markdown]
+# ## Reported numbers
+#
+# In profile `quick` nothing is computed here: you see what the papers reported and what this course measured when it last ran the profile `paper`.
+#
+# **Gu et al. 2017**, BadNets on MNIST: the network of their Table 1, trained on all 60,000 images plus triggered copies. Three of their 90 pairs *class i read as j*, every
+# twenty-third from the beginning of the list: with a single pixel, with a pattern of four, with a single pixel. The error is counted against the *attacker's* label, over test images of class i only.
+
+# %%
+from torch import nn
+
+from labkit.models.layers import seeded
+from labkit.reporting import compare
+
+
+@seeded
+def badnets_reader():
+    """The baseline network of the paper's Table 1."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 5), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(16, 32, 5), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
+        *(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)),
+    )
+
+
+computing, smoke = lab.profile != "quick", lab.profile == "smoke"
+mnist = load("mnist", smoke=smoke).to(lab.device) if computing else None
+pairs = [(i, j) for i in range(10) for j in range(10) if i != j][::23][:3]
+one_pixel = Pixels(((-4, -4),))
+four_pixels = Pixels(((-2, -2), (-2, -4), (-4, -2), (-3, -3)))
+
+
+def learns_mnist(split):
+    """Train the paper's network with SGD; the paper does not say for how long."""
+    epochs = lab.pick(quick=3, paper=3, smoke=1)
+    recipe = {"epochs": epochs, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.05}
+    recipe |= {"schedule": "cosine", "channels_last": False, "seed": SEED}
+    return fit(badnets_reader(seed=SEED), split, label="BadNets on MNIST", **recipe).model
+
+
+# %%
+on_mnist = {}
+if mnist is not None:
+    plain_net = learns_mnist(mnist.train)
+    for (i, j), trigger in zip(pairs, [one_pixel, four_pixels, one_pixel], strict=True):
+        split = badnets(mnist.train, trigger, j, 0.09, source=i, add=True, seed=SEED).data
+        net = learns_mnist(split)
+        on_mnist[i, j] = evaluate_backdoor(net, mnist.test, trigger, j, source=i)
+    shift = all_to_all(10)
+    net = learns_mnist(badnets(mnist.train, four_pixels, shift, 0.3, add=True, seed=SEED).data)
+    every = evaluate_backdoor(net, mnist.test, four_pixels, shift)
+    base = every.again(plain_net)
+
+# %%
+errors = [100 * (1 - float(r.clean_accuracy)) for r in on_mnist.values()]
+worst = min(on_mnist.values(), key=lambda r: float(r.success)) if on_mnist else None
+wrong = base.clean_answers != base.labels if computing else None
+of_ninety = {"pairs": "3 of 90", "epochs": "3", "copies": "5,400 of class i"}
+compare("bd-badnets-mnist-single", "baseline-clean-error", outcomes=wrong, kind="retrained")
+compare(
+    "bd-badnets-mnist-single",
+    "clean-error-above-the-baseline-all-90-pairs",
+    max(errors) - 100 * float(wrong.float().mean()) if computing else None,
+    n=len(mnist.test) if computing else None,
+    kind="retrained",
+    settings=of_ninety,
+)
+compare(
+    "bd-badnets-mnist-single",
+    "error-on-backdoored-images",
+    outcomes=~worst.successes if computing else None,
+    kind="retrained",
+    settings=of_ninety | {"taken": "the worst pair"},
+)
+
+# %% tags=["hide-input"]
+if computing:
+    for (i, j), r in on_mnist.items():
+        record(f"BadNets on MNIST, {i} read as {j}", r.success)
+    say(
+        "Pair by pair: "
+        + "; ".join(
+            f"{i} read as {j}: {r.success.k} of {r.success.n}" for (i, j), r in on_mnist.items()
+        )
+        + f". Clean accuracy of the honest network: {base.clean_accuracy}."
+    )
+
+# %% [markdown]
+# The same paper's **all-to-all** attack, every digit read as the next one. A network that ignores the trigger would have an error of one hundred percent here, and so would a
+# broken evaluation.
+
+# %%
+shared = {"trigger": "pattern of four pixels", "epochs": "3", "copies": "18,000"}
+mistaken = every.clean_answers != every.labels if computing else None
+for figure, outcomes in (
+    ("mislabeling-of-backdoored-images", every.successes if computing else None),
+    ("average-clean-error-baseline", wrong),
+    ("average-clean-error-badnet", mistaken),
+    ("average-error-on-backdoored-images", ~every.successes if computing else None),
+):
+    compare("bd-badnets-mnist-a2a", figure, outcomes=outcomes, kind="retrained", settings=shared)
+
+# %% [markdown]
+# The paper says *bottom right*, not which pixel. Ours is the fourth from both edges. Nearer to the corner fewer of this network's paths (two poolings, no padding) lead to the
+# pixel, and a training as short as ours may not find it: try `Pixels(((-2, -2),))`.
+#
+# **Turner et al. 2019**, label-consistent backdoors on CIFAR-10 with a ResNet: their figures need many trainings on a GPU. Ours is an analogue: other pictures, another network, a higher
+# poison rate.
+
+# %%
+ours = {"data": "signs", "network": "small_convnet", "poison": "5% of all (1.5%)"}
+compare(
+    "bd-clean-label",
+    "success-adversarial-poisons-1.5-percent-of-all-without-augmentation",
+    hard if not smoke else None,
+    kind="analogue",
+    settings=ours,
+)
+
+# %% [markdown]
+# ## What to remember
+#
+# - A backdoor is invisible to test accuracy: no test input carries the trigger. A few dozen samples can be enough, and the labels may all be true.
+# - Count triggered inputs of **other** classes. Beside it: clean accuracy, the same trigger on a clean model, another trigger on the poisoned one. Several seeds
+#   where the curve is steep.
+# - A trigger is what the network learned: it may spill over to other classes, and it may fail when it is moved. An attacker can train for both.
+# - Pruning and fine-tuning weaken a backdoor; whether it is gone, only somebody who knows the trigger can measure.
+#
+# **Think about it.** Your supplier's data set has ten thousand pictures of each class, and you can look at two hundred. What would you look at first? And if every
+# label you see is right: what have you learned?
+#
+# **Further reading.** Gu et al. 2017 (arXiv 1708.06733): BadNets. Chen et al. 2017 (arXiv 1712.05526): blended. Turner et al. 2019 (arXiv 1912.02771):
+# label-consistent. Barni et al. 2019 (arXiv 1902.11237): SIG. Liu et al. 2018 (arXiv 1805.12185): fine-pruning and the attacker who knows it.
