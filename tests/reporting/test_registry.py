@@ -152,7 +152,8 @@ def test_every_rule_holds_up_to_its_edge_and_not_beyond(tolerance, figure, insid
 def test_recalled_figures_say_so_and_ranges_and_qualifiers_show():
     assert make(0.932).reported == "93.2%"
     assert claim("dt-lid").figure("mnist-lid-fgm").reported == "96.89% (recalled, unconfirmed)"
-    assert claim("po-biggio-svm").figure("clean-error").reported == "2% to 5% (recalled, unconfirmed)"
+    assert claim("po-biggio-svm").figure("clean-error").reported == "2% to 5%"
+    assert claim("dt-spectral").figure("10-percent-poison-before-poison-accuracy").reported == "90% to 99% (recalled, unconfirmed)"
     assert claim("bd-badnets-mnist-single").figure("error-on-backdoored-images").reported.startswith("at most 0.09%")
 
 
