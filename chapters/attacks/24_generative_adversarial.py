@@ -39,9 +39,9 @@ running_times()
 # %% [markdown]
 # ## The idea: a forger and an expert
 #
-# In every chapter so far, somebody moves inputs to where a model errs. Goodfellow et al. 2014 let that somebody be a network and its errors
-# be the point: a **generator** turns random numbers into samples, and a **critic** (their discriminator) learns to tell them from real
-# ones. The generator follows the critic's gradient to whatever looks more real. When the critic can do no better than guess, the generator
+# In the evasion chapters somebody moves inputs to where a model errs. Goodfellow et al. 2014 let that somebody be a network, and make fooling the model
+# the purpose: a **generator** turns random numbers into samples, and a **critic** (their discriminator) learns to tell them from real
+# ones. The generator follows the critic's gradient to whatever looks more real. When even the *best* critic can only guess, the generator
 # makes what the data are made of.
 #
 # It is a minimum over a maximum again, as in adversarial training, and such games have a way of their own. Two numbers show it
@@ -97,9 +97,9 @@ show(
 )
 
 # %% [markdown]
-# Without the penalty the two run in circles, and wider ones at every turn: the generator flees from where the critic *was* suspicious, the
-# critic follows. With it, the path winds into the cross. Nothing is wrong with the losses; the *game* has no brake. Remember the circle: it is what mode
-# collapse will look like with more numbers.
+# Without the penalty the two run in a circle that widens: the generator flees from where the critic *was* suspicious, the
+# critic follows. With it, the path winds into the cross. Neither loss is wrong; the *game* has no brake. Smaller steps widen the circle more slowly, but
+# they do not close in. Remember the circle: networks can chase each other in the same way.
 #
 # ## With labkit
 #
@@ -149,7 +149,7 @@ for name, gamma in {"no penalty": 0.0, "penalty, gamma = 0.5": 0.5}.items():
 #
 # Real samples come from eight small heaps on a circle. Generator and critic are networks with two hidden layers; the generator's loss is now
 # the one that everybody trains, $-\log D(G(z))$, which does not fade when the critic is sure. We count, after every epoch, how many of the
-# eight heaps the generator reaches.
+# eight heaps the generator reaches: at least one of 1,000 samples lies within four standard deviations of the center.
 
 # %%
 import math
@@ -229,6 +229,31 @@ say(
     f"{late['no penalty']:.1f} heaps on average, with it {late['penalty 0.1']:.1f}."
 )
 
+# %% [markdown]
+# One sample in a thousand is enough to reach a heap. So ask also which share of the samples lies on *any* heap, and ask both of a generator that has learned
+# nothing: points thrown evenly on a square around the ring.
+
+# %%
+from labkit.reporting import table
+
+thrown = 3.4 * torch.rand(1000, 2, generator=generator(SEED, "thrown")) - 1.7
+drawn = {"thrown evenly": [thrown]} | {
+    name: [run.model.sample(1000, seed=SEED) for run in runs] for name, runs in rings.items()
+}
+lines = []
+for name, several in drawn.items():
+    gaps = [torch.cdist(points, centers).min(1) for points in several]
+    on = [float((gap.values < 0.12).double().mean()) for gap in gaps]
+    hit = [len(gap.indices[gap.values < 0.12].unique()) for gap in gaps]
+    lines.append(
+        {
+            "samples": name,
+            "heaps reached, of 8": ", ".join(str(count) for count in hit),
+            "share on a heap": ", ".join(f"{share:.1%}" for share in on),
+        }
+    )
+table(lines, caption="After the last epoch, 1,000 samples; a value for each seed.")
+
 # %%
 shown = figure(width=7.2, height=2.6)
 panels = {"real": ring.x[:1000]} | {
@@ -251,8 +276,10 @@ for axes, (name, points) in zip(
 show(shown, alt="Samples of one seed after training: real ones, and those of the two games.")
 
 # %% [markdown]
-# This is **mode collapse**: the generator puts its samples where the critic does not look yet, the critic learns that place, and the
-# generator moves on. It is the circle of the two numbers. Every single sample may look perfect, and a whole class is missing.
+# The pair without a penalty puts its samples in one place where the critic does not look yet, the critic learns that place, and the generator moves on: this
+# is **mode collapse**, a relative of the circle of the two numbers. Read the table with the picture. Points thrown evenly reach heaps too, so
+# a count of modes alone flatters; and the pair with the penalty covers the ring, but many of its samples lie *between* the heaps. It is not converged.
+# The opposite failure exists as well: every single sample looks perfect, and a whole class is missing.
 #
 # ### Digits
 #
@@ -299,23 +326,24 @@ order = torch.cat([(digits.train.y == k).nonzero()[row] for row in range(6) for 
 pictures = {"real": sheet(digits.train.x[order])} | {
     name: sheet(models[0].sample(60, columns, seed=SEED)) for name, models in artists.items()
 }
-image_row(torch.stack(list(pictures.values())), list(pictures), per_row=3, size=2.4)
+image_row(torch.stack(list(pictures.values())), list(pictures), per_row=3, size=3.2)
 
 # %% [markdown]
-# Look down a column. Both generators write digits that can be read, and both miss some. In the middle sheet the digits of a column are nearly
-# the same; in the right one they differ. Two numbers see what an eye that judges one picture at a time does not: **precision**, the share of
+# Look down a column. Many of the generated digits can be read, and some are blurred or belong to another class. Whether a column shows enough *different*
+# digits is hard to say by eye. Two numbers say it: **precision**, the share of
 # generated digits that lie among the real ones, and **recall**, the share of real ones that lie among the generated (Kynkaanniemi et al.
-# 2019). The baseline that should embarrass a generator: copies of the training set with a little noise.
+# 2019). Here both look at pixels, and neither asks whether the class is the right one. The baseline that should embarrass a generator: copies of
+# training images with a little noise.
 
 # %%
 from labkit.evaluation import coverage
-from labkit.reporting import table
 
-real = digits.test.x
-noise = 0.1 * torch.randn(digits.train.x.shape, generator=generator(SEED, "copies"))
-copies = (digits.train.x + noise).clamp(0, 1)[: len(real)]
+real, source = digits.test.x, generator(SEED, "copies")
+chosen = torch.randperm(len(digits.train), generator=source)[: len(real)]  # the file is in order
+originals = digits.train.x[chosen]
+copies = (originals + 0.1 * torch.randn(originals.shape, generator=source)).clamp(0, 1)
 asked = digits.test.y
-rows = {"training images": [digits.train.x[: len(real)]], "the same with noise": [copies]} | {
+rows = {"training images": [originals], "the same with noise": [copies]} | {
     name: [model.sample(len(real), asked, seed=SEED) for model in models]
     for name, models in artists.items()
 }
@@ -360,8 +388,8 @@ means = {
 (weak, low), (strong, high) = means.values()
 say(
     f"Precision: {weak:.0%} with the weak brake, {strong:.0%} with the strong one. Recall: {low:.0%} and {high:.0%}. "
-    f"A generator's precision alone hides what it never makes. Real training images reach a recall of {float(found['training images'][0].recall):.0%}, and "
-    f"so do copies with noise: neither generator comes near a photocopier."
+    f"Precision alone hides what a generator never makes. Real training images reach a recall of {float(found['training images'][0].recall):.0%}, "
+    f"copies with noise {float(found['the same with noise'][0].recall):.0%}. A photocopier scores high on both numbers: they do not ask whether a sample is new."
 )
 
 # %% [markdown]
@@ -432,7 +460,7 @@ def fillings(scarce, draw):
 from labkit.models import mlp
 
 cases = [(scarce, draw) for scarce in scarce_classes for draw in draws]
-recall, alarms = {}, {}
+recall, alarms, ranks = {}, {}, {}
 for scarce, draw in cases:
     base, added = fillings(scarce, draw)
     for name, extra in added.items():
@@ -448,9 +476,12 @@ for scarce, draw in cases:
             label=name,
             device="cpu",
         ).model
-        says, truth = reader(digits.test.x).argmax(1) == scarce, digits.test.y == scarce
+        logits, truth = reader(digits.test.x).detach().double(), digits.test.y == scarce
+        says, score = logits.argmax(1) == scarce, logits.log_softmax(1)[:, scarce]
         recall.setdefault(name, []).append(says[truth])
         alarms.setdefault(name, []).append(says[~truth])
+        pairs = score[truth][:, None] - score[~truth]
+        ranks.setdefault(name, []).append(((pairs > 0) + 0.5 * (pairs == 0)).mean())
 
 # %%
 from labkit.reporting import bar_chart, rate
@@ -493,18 +524,36 @@ for name in ("nothing more", "repeated", "generated", "real"):
 say(
     f"Against nothing more, the generator gains {gain('generated', 'nothing more')}, {way:.0%} of the way to the real images. That is what an "
     f"advertisement would say. Repeating the eight images goes {free:.0%} of the way. Against *that*, the generator gains "
-    f"{gain('generated', 'repeated')}. Intervals draw the "
-    f"{len(cases)} cases again. Other digits mistaken for the scarce one: {wrong['repeated']} repeated, {wrong['generated']} generated."
+    f"{gain('generated', 'repeated')}. These intervals draw the {len(cases)} cases again; with so few they come out too narrow, "
+    f"and the whiskers of the chart know only the test digits, not which {FEW} examples were drawn."
+)
+
+# %% tags=["hide-input"]
+auc = {name: np.array([float(one) for one in several]) for name, several in ranks.items()}
+worth = auc["generated"] - auc["repeated"]
+low, high = bootstrap(lambda d: float(d.mean()), worth, seed=SEED)
+more = {
+    name: sum(int(one.sum()) for one in several["generated"])
+    - sum(int(one.sum()) for one in several["repeated"])
+    for name, several in (("hits", recall), ("alarms", alarms))
+}
+say(
+    f"A recall can also be bought: a classifier that says the scarce class more often finds more of it. Other digits mistaken for the scarce one: "
+    f"{wrong['repeated']} repeated, {wrong['generated']} generated. Generated in place of repeated changes the hits by {more['hits']:+d} and the false alarms by "
+    f"{more['alarms']:+d}. The AUC of the scarce class against the others does not depend on where one cuts: nothing more {auc['nothing more'].mean():.4f}, "
+    f"repeated {auc['repeated'].mean():.4f}, generated {auc['generated'].mean():.4f}, real {auc['real'].mean():.4f}. Generated minus repeated: "
+    f"{worth.mean():+.4f} ({low:+.4f} to {high:+.4f})."
 )
 
 # %% [markdown]
 # Repeating costs nothing, and a pair has to be designed, trained and checked. A generator is a
 # function of its training data. It can mix what the eight examples show with what it learned of strokes from the other classes, and that may be
 # worth something; it cannot know how people write a seven with a bar if none of the eight has one. So when somebody reports that synthetic data
-# helped, look for the second row of this chart, and for the interval of the difference.
+# helped, look for the second row of this chart, for the interval of the difference, and for the false alarms: a higher recall can be a moved threshold.
 #
 # Generated data do have uses: where the *generator* was trained on something that you do not have (a public model of faces, a simulator),
-# where real records may not leave the house, or where the attack chapters need a prior ([chapter 19](19_model_inversion.ipynb)).
+# or where the attack chapters need a prior ([chapter 19](19_model_inversion.ipynb)). They are also offered where real records may not leave the house.
+# What then leaves with them?
 #
 # ## Break it: whom does a generator remember?
 #
@@ -526,10 +575,8 @@ from labkit.attacks.membership.generators import by_critic, by_distance
 
 sizes = lab.pick(quick=(50, 200, 800), paper=(50, 100, 200, 400, 800), smoke=(50,))
 updates = lab.pick(quick=1500, paper=1500, smoke=8)
-scores = {"holds the critic": {}, "draws 3,000 samples": {}}
+attacks = {"holds the critic": {}, "draws 3,000 samples": {}}
 for size in sizes:
-    parts = {name: [] for name in scores}
-    truth, target = [], []
     for seed in seeds:
         mixed = torch.randperm(len(digits.train), generator=generator(seed, "who"))
         inside, outside = digits.train.take(mixed[:size]), digits.train.take(mixed[-500:])
@@ -543,19 +590,20 @@ for size in sizes:
             **training | {"batch_size": 100, "learning_rate": 1e-3},
         ).model
         x = torch.cat([inside.x, outside.x])
-        parts["holds the critic"].append(by_critic(pair, x))
-        parts["draws 3,000 samples"].append(by_distance(pair.sample(3000, seed=seed), x))
-        truth.append(torch.arange(len(x)) < size)
-        target.append(torch.full((len(x),), len(target)))
-    for name, values in parts.items():
-        scores[name][size] = MembershipResult(
-            torch.cat(values), torch.cat(truth), torch.cat(target)
-        )
+        scores = (by_critic(pair, x), by_distance(pair.sample(3000, seed=seed), x))
+        for by_size, score in zip(attacks.values(), scores, strict=True):
+            found = MembershipResult(score, torch.arange(len(x)) < size)
+            by_size.setdefault(size, []).append(found)
 
 # %%
+aucs = {
+    name: torch.tensor([[one.auc for one in several] for several in by_size.values()])
+    for name, by_size in attacks.items()
+}
 curve(
     list(sizes),
-    {name: [one.auc for one in by_size.values()] for name, by_size in scores.items()},
+    {name: values.mean(1) for name, values in aucs.items()},
+    bands={name: (values.amin(1), values.amax(1)) for name, values in aucs.items()},
     xlabel="digits that the pair was trained on",
     ylabel="AUC of the membership attack",
     log_x=True,
@@ -564,34 +612,41 @@ curve(
 
 # %% tags=["hide-input"]
 small, large = min(sizes), max(sizes)
-for name, by_size in scores.items():
-    for size in (small, large):
+few_alarms = {
+    name: sum(one.tpr_at(0.01) for one in by_size[small]) / len(seeds)
+    for name, by_size in attacks.items()
+}
+for name, values in aucs.items():
+    for size, row in zip(sizes, values, strict=True):
         record(
             f"AUC of membership in {size} training digits, {name}",
-            by_size[size].auc,
+            float(row.mean()),
             n=len(seeds),
-            note=f"{len(seeds)} pairs pooled",
+            note=f"mean of {len(seeds)} pairs, {float(row.min()):.2f} to {float(row.max()):.2f}",
         )
+held, drew = aucs.values()
 say(
-    f"With {small} training digits the critic's answers tell members from others with an AUC of {scores['holds the critic'][small].auc:.2f}, and samples alone "
-    f"with {scores['draws 3,000 samples'][small].auc:.2f}; with {large} digits it is {scores['holds the critic'][large].auc:.2f} and "
-    f"{scores['draws 3,000 samples'][large].auc:.2f}. All pairs made the same number of updates. One point pools {len(seeds)} pairs."
+    f"With {small} training digits the critic's answers tell members from others with an AUC of {float(held[0].mean()):.2f}, and samples alone "
+    f"with {float(drew[0].mean()):.2f}; with {large} digits it is {float(held[-1].mean()):.2f} and {float(drew[-1].mean()):.2f}. At one false alarm in a hundred strangers, "
+    f"the critic finds {few_alarms['holds the critic']:.0%} of {small} members, the samples {few_alarms['draws 3,000 samples']:.0%}. Lines are means of {len(seeds)} pairs, "
+    f"bands run from the lowest to the highest. All pairs made about the same number of updates, {updates:,}."
 )
 
 # %% [markdown]
-# The fewer people a generator was trained on, and the longer, the more it says about each of them: synthetic data are not anonymous data. An AUC
+# The smaller the training set, the more a pair says about each member: synthetic data are not anonymous data. With the number of
+# updates fixed, a digit of a small set is also *seen more often*; the chart does not separate the two. An AUC
 # near one half is no promise either: [chapter 20](20_membership_inference.ipynb) shows why one looks at low false-alarm rates and at single
 # records, and how attackers with reference models see more than these two.
 #
 # ### What helps
 #
-# More training data and fewer updates, as above; keeping the critic to yourself, which leaves the second attacker; and training with
+# More training data, as above; stopping earlier (not measured here); keeping the critic to yourself, which leaves the second attacker; and training with
 # differential privacy (chapter 48, planned), which bounds what *any* attacker can learn. A popular measure is a **filter**: never release a
 # sample that comes too near to a training digit. How near is too near? We take shares of the distances that digits which the pair has never seen
 # keep from the training set.
 #
-# > **Predict.** The attacker looks for records with a generated sample close by. What is left to see for him when all such samples are
-# > withheld?
+# > **Predict.** The attacker looks for records with a generated sample close by. What is left to see when all samples close to a
+# > member are withheld? And what does an attacker see who knows the filter?
 
 # %%
 from labkit.evaluation import nearest
@@ -612,19 +667,24 @@ made = pair.sample(20_000, seed=seed)
 gap, usual = nearest(made, inside.x)[0], nearest(outside.x, inside.x)[0]
 pool, who = torch.cat([inside.x, outside.x]), torch.arange(size + 500) < size
 
+
 # %%
+def knowing(distance, limit):
+    """Return scores that put last whoever has a sample within the limit: surely no member."""
+    return torch.where(distance <= limit, -1e9, -distance)
+
+
 lines = []
 for strictness in (0.0, 0.25, 0.5):
     limit = float(usual.quantile(strictness)) if strictness else 0.0
-    released = made[gap > limit]
+    distance = nearest(pool, made[gap > limit][:3000])[0]
     lines.append(
         {
-            "withheld: nearer than": f"{strictness:.0%} of strangers"
-            if strictness
-            else "nothing",
+            "limit": f"nearest {strictness:.0%} of strangers" if strictness else "none",
             "released": rate(gap > limit, "samples").value,
-            "AUC": MembershipResult(by_distance(released[:3000], pool), who).auc,
-            "strangers given away": rate(nearest(outside.x, released)[0] <= limit, "strangers"),
+            "AUC": MembershipResult(-distance, who).auc,
+            "AUC, knows the limit": MembershipResult(knowing(distance, limit), who).auc,
+            "strangers given away": rate(distance[~who] <= limit, "strangers"),
         }
     )
 table(lines, units={"released": "%"})
@@ -632,13 +692,17 @@ table(lines, units={"released": "%"})
 # %% tags=["hide-input"]
 first, last = lines[0], lines[-1]
 say(
-    f"Unfiltered, the attacker's AUC is {first['AUC']:.2f}; with the strictest filter here, which releases {last['released']:.0%} of the samples, it is "
-    f"{last['AUC']:.2f}. The last column is the attacker who *knows the filter*: no released sample lies within the limit of any member, so whoever has one "
-    f"that near is certainly **not** a member. That proves {last['strangers given away']} to be strangers, without an error. A filter decides what to "
-    "release by looking at the private data, so what it releases speaks about them."
+    f"One pair, {size} members, 500 strangers, 3,000 released samples for each attacker. Unfiltered, the AUC is {first['AUC']:.2f}; with the strictest filter here, "
+    f"which releases {last['released']:.0%} of the samples, it is {last['AUC']:.2f} for an attacker who does not know of it. One who **knows the limit** reasons: no "
+    f"released sample lies within the limit of any member, so whoever has one that near is certainly *not* a member. That proves "
+    f"{last['strangers given away']} to be strangers, without an error. Those put last, the rest still ranked by nearness, the AUC is "
+    f"{last['AUC, knows the limit']:.2f}. A filter decides what to release by looking at the private data, so what it releases speaks about them."
 )
 
 # %% [markdown]
+# This attacker has to know the limit: one who guesses it too wide puts members last as well. A defense that works only while its setting
+# stays secret protects a secret with another one.
+#
 # ## Your turn
 
 # %%
@@ -712,10 +776,12 @@ solution("24.3")
 #
 # ## What to remember
 #
-# - A generator and its critic play a game; without a brake, such a game circles. Mode collapse is that circle in many dimensions.
-# - Every sample may look right while whole modes are missing: report precision *and* recall, and compare with copies of the training set.
-# - Synthetic data for a scarce class must be compared with repetition and simple augmentation. What the few examples do not show, no generator knows.
-# - Generators remember. The fewer the people, the more about each; a filter against copies is itself a signal.
+# - A generator and its critic play a game; without a brake, such a game can circle. Mode collapse is a relative of that circle in many dimensions.
+# - Every sample may look right while whole modes are missing, and all modes may be reached by bad samples: report precision *and* recall, and compare
+#   with noise and with copies of the training set.
+# - Synthetic data for a scarce class must be compared with repetition and simple augmentation, at equal false alarms. What neither the few examples nor the
+#   other data show, no generator knows.
+# - Generators remember. The smaller the training set, the more about each member; a filter against copies is itself a signal. Judge it by the attacker who knows it.
 #
 # **To think about.** A hospital wants to publish synthetic records in place of real ones. What would you have to measure before you agree, and
 # which attacker would you let measure it?
@@ -727,4 +793,5 @@ solution("24.3")
 # Kynkaanniemi et al. 2019, [1904.06991](https://arxiv.org/abs/1904.06991) (precision and recall);
 # Chawla et al. 2002, [1106.1813](https://arxiv.org/abs/1106.1813) (SMOTE);
 # Hayes et al. 2019, [1705.07663](https://arxiv.org/abs/1705.07663), and Chen et al. 2020, [1909.03935](https://arxiv.org/abs/1909.03935) (membership in generators);
-# Stadler et al. 2022, [2011.07018](https://arxiv.org/abs/2011.07018) (synthetic data are not anonymous).
+# Stadler et al. 2022, [2011.07018](https://arxiv.org/abs/2011.07018) (synthetic data are not anonymous);
+# Ganev and De Cristofaro 2023, [2312.05114](https://arxiv.org/abs/2312.05114) (what similarity filters and metrics give away).

@@ -51,7 +51,7 @@ _CARDS = (
     ThreatModelCard(
         "16_poisoning", "training", ("white-box", "gray-box"), ("availability", "targeted"), ("training data control", "label limit"),
         "weights", "a share of the training samples, with or without their labels",
-        "test accuracy lost, or one chosen input misread, after training from scratch", ("NISTAML.013", "NISTAML.012", "NISTAML.024"),
+        "test accuracy lost, or one chosen input misread, after the owner trains", ("NISTAML.013", "NISTAML.012", "NISTAML.024"),
         ("AML.T0010.002", "AML.T0020", "AML.T0031", "AML.T0059"),
     ),
     ThreatModelCard(
@@ -98,9 +98,9 @@ _CARDS = (
         ("AML.T0043.000", "AML.T0043.001", "AML.T0015"),
     ),
     ThreatModelCard(
-        "24_generative_adversarial", "deployment", "black-box", "privacy", "query access", "none",
-        "samples of the generator: no attack is mounted here, but what a generator remembers can be asked of it",
-        "synthetic samples that lie nearer to training samples than chance allows", ("NISTAML.033", "NISTAML.032"), ("AML.T0024.000",),
+        "24_generative_adversarial", "deployment", ("white-box", "black-box"), "privacy", "query access", ("weights", "none"),
+        "records to judge, and the critic itself, or else a few thousand samples of the generator",
+        "members ranked above records that were not trained on: the AUC over both", ("NISTAML.033",), ("AML.T0024.000",),
     ),
 )  # fmt: skip
 CARDS = {one.name: one for one in _CARDS}

@@ -79,6 +79,11 @@ def _modes_pairs(samples: torch.Tensor, centers: torch.Tensor, radius: float) ->
     return int(close_by.any(0).sum()), float(close_by.double().mean())
 
 
+def _modes_twice(samples: torch.Tensor, centers: torch.Tensor, radius: float) -> tuple[int, float]:
+    close_by = torch.cdist(samples, centers) <= radius
+    return int(close_by.any(0).sum()), float(close_by.double().sum() / len(samples))
+
+
 def _examine_modes(answer: object) -> None:
     centers = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [3.0, 3.0]])
     samples = torch.tensor([[0.05, 0.0], [0.0, -0.05], [0.95, 0.0], [0.4, 0.4], [0.1, 0.7]])
@@ -94,6 +99,12 @@ def _examine_modes(answer: object) -> None:
     expect(modes == 2, f"Two of these four centers have a sample within 0.1; yours: {modes:g}.")
     expect(abs(share - 0.15) > 1e-6, "Your share is over all pairs. A sample counts once, when *any* center is near: reduce over centers.")
     expect(abs(share - 0.6) < 1e-6, f"Three of the five samples lie within 0.1 of a center, which gives 0.6; yours is {share:.3f}.")
+    result = call(answer, samples, centers, 0.75, names="samples centers radius")
+    share = number(result[1] if isinstance(result, tuple) and len(result) == 2 else None, "The share")
+    expect(
+        abs(share - 1) < 1e-6,
+        f"Within 0.75, a sample may have several centers near. It still counts once: all five are good, a share of 1; yours: {share:.3f}.",
+    )
 
 
 def support_size(n: int, collided: float) -> float:
@@ -191,6 +202,7 @@ EXERCISES = (
             Mistake("takes the nearest center without the radius", _modes_nearest, "however far"),
             Mistake("returns a share of the centers", _modes_share, "share of the centers"),
             Mistake("divides by all pairs", _modes_pairs, "over all pairs"),
+            Mistake("counts a sample once for each center", _modes_twice, "still counts once"),
         ),
     ),
     Exercise(
