@@ -32,6 +32,11 @@ for step in range(3):
 sys.stderr.write("\\n")
 
 # %%
+from labkit.progress import progress
+
+print(sum(progress([1, 2], "slow sum", threshold=0.0)))
+
+# %%
 import matplotlib.pyplot as plt
 
 plt.plot([1, 2])
@@ -68,6 +73,7 @@ def test_the_published_notebook_is_clean_and_stable(toys: Toys) -> None:
     assert "<object object at 0x...>" in text
     assert text.count("step") == 1, "only the last state of the progress bar"
     assert "step 2" in text
+    assert "slow sum" not in text, "progress is not a result"
     assert any("image/png" in output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", []))
     assert not any("injected-parameters" in cell["metadata"].get("tags", []) for cell in notebook["cells"])
     run_and_publish(toys)

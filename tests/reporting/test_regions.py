@@ -39,6 +39,14 @@ def test_the_description_counts_per_model(monkeypatch):
     assert "right way: 2 of 3" in shown["alt"]
 
 
+def test_without_squares_the_description_names_none(monkeypatch):
+    shown = {}
+    monkeypatch.setattr("labkit.reporting.regions.show", lambda fig, **kept: shown.update(kept))
+    decision_regions({"any": left_right}, torch.tensor([[0.2, 0.5], [0.9, 0.5]]), torch.tensor([0, 0]), resolution=101)
+    assert shown["alt"].endswith("any: 1 of 2 points right.")
+    assert shown["data"] == {"model": ["any"], "right": [1], "of": [2]}
+
+
 def test_paths_are_drawn_as_they_were_walked(monkeypatch):
     drawn = {}
     monkeypatch.setattr("labkit.reporting.regions.show", lambda fig, **kept: drawn.update(lines=fig.axes[0].lines))

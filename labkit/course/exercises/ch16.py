@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from labkit.course.exercises.framework import Exercise, Mistake
@@ -41,6 +43,14 @@ def _missed_reversed(predicted: torch.Tensor, y: torch.Tensor, malignant: int) -
     return float((y[predicted != malignant] == malignant).double().mean())
 
 
+def _missed_percent(predicted: torch.Tensor, y: torch.Tensor, malignant: int) -> float:
+    return 100 * _missed_solved(predicted, y, malignant)
+
+
+def _missed_count(predicted: torch.Tensor, y: torch.Tensor, malignant: int) -> float:
+    return float((predicted[y == malignant] != malignant).sum())
+
+
 def _examine_missed(answer: object) -> None:
     y = torch.tensor([0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0])
     predicted = torch.tensor([0, 1, 1, 1, 0, 1, 1, 0, 0, 1, 0, 0])
@@ -54,15 +64,18 @@ def _examine_missed(answer: object) -> None:
         found != _missed_reversed(predicted, y, 0),
         "You divide by those whom the model calls benign. Condition on the truth, not on the answer.",
     )
+    expect(abs(found - _missed_percent(predicted, y, 0)) > 1e-6, "This is the rate in percent. Return a share, between 0 and 1.")
+    expect(found != _missed_count(predicted, y, 0), "This is a *number* of patients. Divide it by how many have a malignant tumor.")
     expect(abs(found - right) < 1e-6, f"Expected {right:.3f} on a small trial with 12 patients, got {found:.3f}.")
     other = number(call(answer, predicted, y, 1, names="predicted y malignant"), "The rate")
     expect(abs(other - _missed_solved(predicted, y, 1)) < 1e-6, "With `malignant = 1` the answer is wrong: use the argument.")
 
 
 def flip_farthest(y: torch.Tensor, margins: torch.Tensor, count: int, source: int, target: int) -> torch.Tensor:
-    """Return the labels after `count` flips from `source` to `target`, of the rows farthest from the decision boundary.
+    """Return the labels after `count` flips from `source` to `target`, of the `source` rows with the largest margins.
 
-    y: labels, shape (N,), left as they are; margins: how clearly the attacker's model is right about each row, shape (N,).
+    y: labels, shape (N,), left as they are; margins: how clearly the attacker's model is right about each row,
+    negative where it is wrong, shape (N,).
     """
     raise NotImplementedError
 
@@ -101,9 +114,19 @@ def _flip_in_place(y: torch.Tensor, margins: torch.Tensor, count: int, source: i
     return y
 
 
+def _flip_abs(y: torch.Tensor, margins: torch.Tensor, count: int, source: int, target: int) -> torch.Tensor:
+    return _flip_solved(y, margins.abs(), count, source, target)
+
+
+def _flip_masked(y: torch.Tensor, margins: torch.Tensor, count: int, source: int, target: int) -> torch.Tensor:
+    flipped = y.clone()
+    flipped[(margins * (y == source)).argsort(descending=True)[:count]] = target
+    return flipped
+
+
 def _examine_flip(answer: object) -> None:
     y = torch.tensor([1, 0, 2, 0, 1, 0, 2, 0, 0, 1])
-    margins = torch.tensor([5.0, 0.3, 4.0, 2.5, 3.0, -0.5, 3.5, 1.5, 0.9, 4.5])
+    margins = torch.tensor([5.0, 0.3, 4.0, 2.5, 3.0, -9.0, 3.5, 1.5, 0.9, 4.5])
     found = call(answer, y, margins, 2, 0, 1, names="y margins count source target")
     expect(
         isinstance(found, torch.Tensor) and found.shape == y.shape and found.dtype == torch.int64,
@@ -112,7 +135,7 @@ def _examine_flip(answer: object) -> None:
     right = _flip_solved(y, margins, 2, 0, 1)
     expect(
         not torch.equal(found, _flip_nearest(y, margins, 2, 0, 1)),
-        "These are the rows *nearest* to the boundary, the smallest margins. A model that was unsure there loses little.",
+        "These are the rows with the *smallest* margins, where the model is unsure or wrong anyway: it loses little there.",
     )
     expect(
         not torch.equal(found, _flip_any(y, margins, 2, 0, 1)),
@@ -122,9 +145,21 @@ def _examine_flip(answer: object) -> None:
         not torch.equal(found, _flip_positions(y, margins, 2, 0, 1)),
         "`margins[y == source].argsort()` counts *within the class*. Translate back: `rows[...]`, with `rows` the places of that class.",
     )
+    expect(
+        not torch.equal(found, _flip_abs(y, margins, 2, 0, 1)),
+        "The sign of a margin counts: -9 is a row that the model gets clearly *wrong*, not one deep inside its class. Leave out `abs`.",
+    )
     changed = int((found != y).sum())
     expect(changed == 2, f"Two labels were to be flipped; {changed} changed.")
     expect(torch.equal(found, right), f"Expected {right.tolist()} on a small trial, got {found.tolist()}.")
+    low = torch.tensor([5.0, -0.3, 4.0, -2.5, 3.0, -0.5, 3.5, -1.5, -0.9, 4.5])
+    found, right = call(answer, y, low, 3, 0, 1, names="y margins count source target"), _flip_solved(y, low, 3, 0, 1)
+    expect(
+        not torch.equal(found, _flip_masked(y, low, 3, 0, 1)),
+        "Where all margins of the class are negative, zeros win: `margins * (y == source)` gives the other classes a zero. Choose among "
+        "the rows of the class.",
+    )
+    expect(torch.equal(found, right), f"Where all margins of the class are negative: expected {right.tolist()}, got {found.tolist()}.")
 
 
 def forward_backward(x: torch.Tensor, slope: torch.Tensor, base: torch.Tensor, step: float, beta: float) -> torch.Tensor:
@@ -164,6 +199,11 @@ def _step_forward_only(x: torch.Tensor, slope: torch.Tensor, base: torch.Tensor,
     return (x - step * slope).clamp(0, 1)
 
 
+def _step_early_box(x: torch.Tensor, slope: torch.Tensor, base: torch.Tensor, step: float, beta: float) -> torch.Tensor:
+    there = (x - step * slope).clamp(0, 1)
+    return (there + 2 * step * beta * base) / (1 + 2 * step * beta)
+
+
 def _examine_step(answer: object) -> None:
     source = torch.Generator().manual_seed(2)
     x, base = (torch.rand(2, 1, 4, 4, generator=source) for _ in range(2))
@@ -174,6 +214,7 @@ def _examine_step(answer: object) -> None:
         "Set the derivative to zero: `(z - there) / step + 2 * beta * (z - base) = 0`. The 2 belongs to the square.": _step_half,
         "The forward step goes uphill: the features shall come *closer* to the target's.": _step_uphill,
         "This is one plain gradient step on both terms. The backward step is solved exactly, after the forward step.": _step_explicit,
+        "You clamp too early: the backward step starts from where the forward step ended, box or no box.": _step_early_box,
         "The backward step is missing: nothing pulls the image back to its base.": _step_forward_only,
     }
     for message, mistake in wrong.items():
@@ -212,6 +253,19 @@ def _cosine_squared(ours: list[torch.Tensor], target: list[torch.Tensor]) -> flo
     return float(a @ b / ((a @ a) * (b @ b)))
 
 
+def _cosine_sum(ours: list[torch.Tensor], target: list[torch.Tensor]) -> float:
+    lengths = [sum(float(part.norm()) for part in parts) for parts in (ours, target)]
+    return _cosine_product(ours, target) / (lengths[0] * lengths[1])
+
+
+def _cosine_angle(ours: list[torch.Tensor], target: list[torch.Tensor]) -> float:
+    return math.acos(_cosine_solved(ours, target))
+
+
+def _cosine_negative(ours: list[torch.Tensor], target: list[torch.Tensor]) -> float:
+    return -_cosine_solved(ours, target)
+
+
 def _examine_cosine(answer: object) -> None:
     source = torch.Generator().manual_seed(4)
     shapes = ((5, 3), (5,), (2, 5), (2,))
@@ -224,6 +278,9 @@ def _examine_cosine(answer: object) -> None:
         "This is the inner product: it grows with the gradients' lengths. Divide by both norms.": _cosine_product,
         "This is one minus the cosine, the *loss* that the attack minimizes. The cosine itself was asked for.": _cosine_loss,
         "You divided by the squared lengths: take their square roots.": _cosine_squared,
+        "The length of the joined vector is not the sum of the layers' lengths: add the squares, then take the root.": _cosine_sum,
+        "This is the angle itself, in radians. Its cosine was asked for.": _cosine_angle,
+        "The number is right, with the opposite sign. A minus belongs into a loss, not here.": _cosine_negative,
     }
     for message, mistake in wrong.items():
         expect(abs(found - mistake(ours, target)) > 1e-5, message)
@@ -254,6 +311,8 @@ EXERCISES = (
             Mistake("counts false alarms", _missed_alarms, "rate of false alarms"),
             Mistake("counts the found", _missed_found, "that was *found*"),
             Mistake("conditions on the answer", _missed_reversed, "Condition on the truth"),
+            Mistake("answers in percent", _missed_percent, "the rate in percent"),
+            Mistake("returns a count", _missed_count, "a *number* of patients"),
         ),
     ),
     Exercise(
@@ -263,7 +322,8 @@ EXERCISES = (
         minutes=10,
         statement=(
             "Write `flip_farthest(y, margins, count, source, target)`: exactly `count` labels go from `source` to `target`, those of the "
-            "rows with the largest margins."
+            "`source` rows with the largest margins. A margin says how clearly the attacker's model is right about a row; it is negative "
+            "where the model is wrong, and all of them may be."
         ),
         stub=flip_farthest,
         solution=_flip_solved,
@@ -274,9 +334,11 @@ EXERCISES = (
             "Change a clone: the caller keeps the true labels.",
         ),
         mistakes=(
-            Mistake("flips the nearest", _flip_nearest, "*nearest* to the boundary"),
+            Mistake("flips the smallest margins", _flip_nearest, "*smallest* margins"),
             Mistake("flips any class", _flip_any, "Rows of all classes compete"),
             Mistake("confuses positions", _flip_positions, "*within the class*"),
+            Mistake("drops the signs", _flip_abs, "Leave out `abs`"),
+            Mistake("multiplies by the mask", _flip_masked, "zeros win"),
             Mistake("writes into the labels", _flip_in_place, "changed the values of `y` in place"),
         ),
     ),
@@ -304,6 +366,7 @@ EXERCISES = (
             Mistake("loses the 2", _step_half, "The 2 belongs to the square"),
             Mistake("goes uphill", _step_uphill, "goes uphill"),
             Mistake("steps on both terms", _step_explicit, "plain gradient step on both terms"),
+            Mistake("clamps in between", _step_early_box, "clamp too early"),
             Mistake("goes forward only", _step_forward_only, "backward step is missing"),
         ),
     ),
@@ -329,6 +392,9 @@ EXERCISES = (
             Mistake("forgets the lengths", _cosine_product, "inner product"),
             Mistake("returns the loss", _cosine_loss, "one minus the cosine"),
             Mistake("divides by squares", _cosine_squared, "squared lengths"),
+            Mistake("adds the lengths", _cosine_sum, "sum of the layers"),
+            Mistake("returns the angle", _cosine_angle, "in radians"),
+            Mistake("turns the sign", _cosine_negative, "opposite sign"),
         ),
     ),
 )  # fmt: skip

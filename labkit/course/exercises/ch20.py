@@ -74,10 +74,12 @@ def _examine_confidence(answer: object) -> None:
     at_ends = tensor(said, (2,), "The confidence").double()
     expect(
         close(at_ends, _confidence_solved(sure, torch.zeros(2, dtype=torch.int64)), 1e-3),
-        f"For logits of 60, 0 and 1 the value is 60 - log(1 + e) = 58.7; yours is {float(at_ends[0]):.1f}. A clamped p, or one with a small "
-        "number added, is finite, but puts all very sure models at the same place. Work on the logits, without p.",
+        f"For logits of 60, 0 and 1 the value is 60 - log(1 + e) = 58.7; yours is {float(at_ends[0]):.1f}. A clamped p, or one with a "
+        "small number added, is finite, but puts all very sure models at the same place. Work on the logits, without p.",
     )
-    expect(given.dtype == torch.float64, f"The values are right, but in `{given.dtype}`. Asked for is float64: begin with `logits.double()`.")
+    expect(
+        given.dtype == torch.float64, f"The values are right, but in `{given.dtype}`. Asked for is float64: begin with `logits.double()`."
+    )
 
 
 def found_at(scores: Tensor, members: Tensor, fpr: float) -> float:
@@ -161,7 +163,9 @@ def _examine_found(answer: object) -> None:
     expect(abs(found - right) < 1e-4, f"Expected {right:.3f}, got {found:.3f}: try every score as a threshold, keep those within `fpr`.")
     lax = number(call(answer, scores, members, 0.1, names="scores members fpr"), "The share")
     if abs(lax - _found_false_of_all(scores, members, 0.1)) < 1e-4:
-        raise NotYet("12 false alarms among 100 non-members are 12 %, and 10 % are allowed. You divided them by the number of *all* 140 records.")
+        raise NotYet(
+            "12 false alarms among 100 non-members are 12 %, and 10 % are allowed. You divided them by the number of *all* 140 records."
+        )
     expect(abs(lax - _found_solved(scores, members, 0.1)) < 1e-4, f"At 10 % false alarms the answer is still {right:.3f}, not {lax:.3f}.")
     reached = number(call(answer, scores, members, 0.12, names="scores members fpr"), "The share")
     expect(
@@ -283,7 +287,10 @@ def _examine_ratio(answer: object) -> None:
             "standard deviation. (A widely used implementation has this very slip.)",
         ),
         (_ratio_no_norm, "The normal density has a factor 1 / sd in front. It cancels only where both standard deviations are equal."),
-        (_ratio_offline, "This looks at the models *without* the record only: the offline score. The ratio compares with those that had it."),
+        (
+            _ratio_offline,
+            "This looks at the models *without* the record only: the offline score. The ratio compares with those that had it.",
+        ),
         (
             _ratio_one_law,
             "One law for all records at once: an easy record then always looks like a member. Mean and spread are per record "
@@ -385,7 +392,6 @@ EXERCISES = (
             Mistake("variance as standard deviation", _ratio_variance_as_sd, "where the standard deviation belongs"),
             Mistake("one variance for all records", _ratio_one_variance, "one variance serves all records"),
             Mistake("median", _ratio_median, "takes the median"),
-            Mistake("lower median", _ratio_lower_median, "takes the median"),
         ),
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.attacks.anomaly import evade_by_gradient, evade_by_queries, spare
+from labkit.attacks.anomaly import evade_at_random, evade_by_gradient, evade_by_queries, spare
 from labkit.attacks.evasion import pgd
 from labkit.data import load
 from labkit.data.flows import SCHEMA
@@ -96,6 +96,22 @@ def test_queries_are_counted_and_nothing_impossible_is_asked(answers: str) -> No
     assert torch.equal(again.x_adv, found.x_adv[9:11])
 
 
+def test_random_records_are_the_ones_that_the_threat_draws() -> None:
+    threat, asked = Records(SCHEMA), []
+    service = Endpoint(ALARM_ON, answers="labels", monitor=lambda x: asked.append(x.clone()))
+    found = evade_at_random(service.as_model(), ATTACKS.x, ONES, threat, queries=30, seed=3)
+    first = torch.full((24,), 99)
+    for draw in reversed(range(1, 30)):  # by hand: the first draw that passes
+        first[ALARM_ON(threat.sample(ATTACKS.x, 3, draw)).argmax(1) == 0] = draw
+    hit = ~found.already & (first < 99)
+    assert 3 <= int(hit.sum()) < 24
+    assert torch.equal(found.success & ~found.already, hit)
+    assert torch.equal(found.queries[hit], first[hit] + 1)
+    assert bool((found.queries[~found.success] == 30).all())
+    assert service.queries == int(found.queries.sum()) == sum(len(x) for x in asked)
+    assert bool(threat.contains(found.x_adv, ATTACKS.x).all())
+
+
 def test_a_limited_service_stops_the_search() -> None:
     service = Endpoint(ALARM_ON, limit=100)
     found = evade_by_queries(service.as_model(), ATTACKS.x, ONES, Records(SCHEMA), queries=40)
@@ -122,6 +138,8 @@ def test_mistakes_are_named() -> None:
         evade_by_gradient(ALARM_ON, ATTACKS.x, ONES, Records(SCHEMA), steps=0)
     with pytest.raises(ValueError, match="queries of 2"):
         evade_by_queries(ALARM_ON, ATTACKS.x, ONES, Records(SCHEMA), queries=1)
+    with pytest.raises(ValueError, match="queries of 2"):
+        evade_at_random(ALARM_ON, ATTACKS.x, ONES, Records(SCHEMA), queries=1)
     with pytest.raises(TypeError, match="field by field"):
         spare(ALARM_ON, pgd(ALARM_ON, ATTACKS.x, ONES, Linf(0.1), steps=1))
     with pytest.raises(ValueError, match="not possible before"):

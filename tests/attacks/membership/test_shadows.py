@@ -73,6 +73,20 @@ def test_a_snapshot_is_a_shorter_training():
         long.at(3)
 
 
+def test_the_first_of_them():
+    x, y = pool()
+    shadows = train_shadows(small, x, y, balanced_members(6, 30), epochs=3, keep=(1,), device="cpu", cache=False)
+    few = shadows.first(2)
+    assert len(few) == 2
+    assert torch.equal(few.members, shadows.members[:2])
+    assert torch.allclose(few.logits(x), shadows.logits(x)[:2])
+    assert torch.allclose(few.at(1).logits(x), shadows.at(1).logits(x)[:2])
+    assert not torch.allclose(few.at(1).logits(x), few.logits(x))
+    for count in (0, 7):
+        with pytest.raises(ValueError, match=f"the first {count} of 6 models"):
+            shadows.first(count)
+
+
 def test_one_of_them_as_a_model():
     x, y = pool()
     shadows = train_shadows(small, x, y, balanced_members(4, 30), epochs=2, device="cpu", cache=False)
