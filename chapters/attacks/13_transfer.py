@@ -636,7 +636,7 @@ say(
 
 # %% [markdown]
 # What can the owner do? Counting and watching catch the *added* points, which are unlike photographs: chapter 37 (planned) turns that into an alarm. But compare the first row of the table: the ordinary photographs alone already
-# did much of it, and no alarm can tell them from a customer's. Chapter 18 (planned) asks how faithful such a copy can become.
+# did much of it, and no alarm can tell them from a customer's. [Chapter 18](18_model_extraction.ipynb) asks how faithful such a copy can become.
 #
 # ### What stops transfer
 #

@@ -422,7 +422,7 @@ table(
 record("a training sign is more confident than a new one", members, note="chance: 0.5")
 say(
     "For privacy no ball is needed: of a training sign and a new one, the training sign is the "
-    f"more confident one in {members:.1%} of all pairs; a guesser has 50%. Chapter 20 (planned) "
+    f"more confident one in {members:.1%} of all pairs; a guesser has 50%. [Chapter 20](../attacks/20_membership_inference.ipynb) "
     "asks which records give themselves away, which an average does not show."
 )
 
@@ -553,7 +553,7 @@ table([dict(zip(columns, row, strict=True)) for row in rows])
 # The first attacker looks the strongest in the table, and has the most to fear in a hospital: a check that any student could write stops most of the records in the last column. The other two leave alone
 # every field that this check reads, so it *cannot* see them, and that does not make their records possible: compactness is computed from perimeter and area, and no longer agrees. A check knows only the laws that
 # somebody wrote down. **A constraint can make an attack weaker, and a test that ignores it reports more danger than there is**; the reverse error, a
-# constraint that the real attacker does not have, is worse. Chapter 22 (planned) works with such constraints throughout.
+# constraint that the real attacker does not have, is worse. [Chapter 22](../attacks/22_fooling_anomaly_detectors.ipynb) works with such constraints throughout.
 #
 # ## Break it: "robust" is half a sentence
 #

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from labkit.data.dataset import Dataset
 from labkit.data.drawn import drawn
 
-CLASSES = ("normal", "premature, from a chamber", "premature, from above", "blocked branch")
+CLASSES = ("normal", "premature, ventricular", "premature, atrial", "blocked branch")
 SAMPLES, RATE = 140, 200  # samples of one beat, samples a second
 LOW, HIGH = -1.5, 2.5  # millivolts: what 0 and 1 stand for
 TRAIN, TEST = 3_000, 1_000
@@ -19,11 +19,11 @@ FORMAT = 1  # raise it with every change of the signals
 # The waves P, Q, R, S, T of each class: place (seconds from the R peak), height (millivolts), width (seconds); a second R in a block.
 _WAVES = {
     "normal": [(-0.17, 0.15, 0.022), (-0.028, -0.12, 0.009), (0, 1.25, 0.011), (0.03, -0.28, 0.010), (0.24, 0.32, 0.042)],
-    # wide, tall, no P, the T wave turned over: it starts in the chamber itself
-    "premature, from a chamber": [(-0.17, 0, 0.022), (-0.06, -0.25, 0.02), (0, 1.45, 0.034), (0.085, -0.55, 0.030), (0.27, -0.38, 0.052)],
-    # an early P of another shape close to a narrow beat
-    "premature, from above": [(-0.11, -0.09, 0.017), (-0.026, -0.12, 0.009), (0, 1.15, 0.011), (0.03, -0.27, 0.010), (0.21, 0.26, 0.040)],
-    # one chamber late: a second, smaller peak
+    # wide, tall, no P, the T wave turned over: it starts in a ventricle, a lower chamber
+    "premature, ventricular": [(-0.17, 0, 0.022), (-0.06, -0.25, 0.02), (0, 1.45, 0.034), (0.085, -0.55, 0.030), (0.27, -0.38, 0.052)],
+    # it starts in an atrium, an upper chamber: an early P of another shape close to a narrow beat
+    "premature, atrial": [(-0.11, -0.09, 0.017), (-0.026, -0.12, 0.009), (0, 1.15, 0.011), (0.03, -0.27, 0.010), (0.21, 0.26, 0.040)],
+    # one ventricle late: a second, smaller peak
     "blocked branch": [(-0.17, 0.14, 0.022), (-0.03, -0.08, 0.010), (0, 0.95, 0.013), (0.052, 0.42, 0.018), (0.26, -0.16, 0.045)],
 }  # fmt: skip
 

@@ -55,8 +55,9 @@ class Quantize(NonDifferentiable, nn.Module):
 class DropQuiet(NonDifferentiable, nn.Module):
     """What a lossy codec does, in miniature: in each frame, frequencies ``db`` decibels below the frame's loudest are dropped.
 
-    Frames of ``window`` samples overlap by half, with sine windows that add up to one. The choice of what to drop jumps, so ``bpda``
-    passes the layer by as if it did nothing.
+    Frames of ``window`` samples overlap by half, with sine windows that add up to one. The choice of what to drop jumps, and
+    ``bpda`` passes the layer by as if it did nothing. That is a weak stand-in: the layer's own gradient, which takes the choice as given,
+    sees what is dropped and is often the better guide. An honest attack tries both.
     """
 
     taper: Tensor

@@ -15,7 +15,8 @@ class Speller:
 
     Look-alike letters become plain ones. A word that the vocabulary does not know becomes the most frequent word of it that one swap,
     one letter less, more or other makes of it, if there is one; two neighboring unknown words that together are a known word are joined.
-    Known words, and words shorter than ``shortest`` letters, are left alone.
+    Known words, words shorter than ``shortest`` letters and words that hold anything but letters are left alone. Look-alikes are put
+    back by the table that ``look_alikes`` writes them with: that such an attack fails says nothing about other signs.
     """
 
     def __init__(self, vocabulary: Vocabulary, *, shortest: int = 4) -> None:

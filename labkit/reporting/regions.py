@@ -48,9 +48,11 @@ def decision_regions(
         _draw_points(axes, points, wanted, held, eps)
         axes.set(title=title, xlabel=labels[0], ylabel=labels[1], xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.grid(visible=False)
-    stated = "; ".join(f"{title}: {count} of {len(points)} points right in their whole square" for title, count in safe.items())
+    where = "right in the whole square" if eps else "right"
+    spoken = "right in their whole square" if eps else "right"
+    stated = "; ".join(f"{title}: {count} of {len(points)} points {spoken}" for title, count in safe.items())
     show(fig, alt=alt or f"Decision regions on the unit square with {len(points)} labelled points. {stated}.",
-         data={"model": list(safe), "right in the whole square": list(safe.values()), "of": [len(points)] * len(safe)})  # fmt: skip
+         data={"model": list(safe), where: list(safe.values()), "of": [len(points)] * len(safe)})  # fmt: skip
 
 
 def _holds(answers: Any, point: Any, label: int, eps: float) -> bool:

@@ -85,9 +85,9 @@ _CARDS = (
     ),
     ThreatModelCard(
         "22_fooling_anomaly_detectors", ("deployment", "training"), ("white-box", "black-box"), "untargeted",
-        ("testing data control", "training data control", "query access"), ("weights", "scores"),
+        ("testing data control", "training data control", "query access"), ("weights", "scores", "labels"),
         "fields that the attacker controls, within what a real flow or payment can look like; a trickle of samples into retraining",
-        "attack records scored as normal at the detector's false-alarm budget", ("NISTAML.022", "NISTAML.024"),
+        "attack records scored as normal at the detector's false-alarm budget", ("NISTAML.022", "NISTAML.025", "NISTAML.024"),
         ("AML.T0043.000", "AML.T0043.001", "AML.T0020", "AML.T0015"),
     ),
     ThreatModelCard(

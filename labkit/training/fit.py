@@ -68,7 +68,8 @@ class Trained:
 
     def __str__(self) -> str:
         done = "loaded from the cache; training took" if self.loaded else "trained in"
-        return f"{done} {self.seconds:.0f} s, {len(self.history)} epochs, final loss {self.history[-1]['loss']:.4f}"
+        count = f"{len(self.history)} epoch{'s' * (len(self.history) != 1)}"
+        return f"{done} {self.seconds:.0f} s, {count}, final loss {self.history[-1]['loss']:.4f}"
 
 
 def fit(

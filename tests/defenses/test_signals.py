@@ -56,6 +56,16 @@ def test_what_is_quiet_beside_the_loud_is_dropped() -> None:
     assert float((layer(loud) - loud)[..., 64:-64].abs().max()) < 0.05
 
 
+def test_the_codecs_own_gradient_sees_what_is_dropped_and_bpdas_does_not() -> None:
+    x = (tone(10, count=256) + 0.001 * tone(60, count=256)).requires_grad_(True)
+    layer, quiet = DropQuiet(db=30, window=64).double(), tone(60, count=256)
+    (own,) = torch.autograd.grad((layer(x) * quiet)[..., 64:-64].sum(), x)
+    (passed,) = torch.autograd.grad((bpda(layer)(x) * quiet)[..., 64:-64].sum(), x)
+    inner = own[..., 96:-96].norm() / passed[..., 96:-96].norm()
+    assert torch.allclose(passed[..., 64:-64], quiet[..., 64:-64]), "the identity"
+    assert float(inner) < 0.05, "moving what is dropped anyway changes nothing"
+
+
 def test_hiss_has_its_level_and_eot_fixes_its_draws() -> None:
     x, layer = 0.1 * torch.randn(3, 1, 4000, generator=generator(4)), Hiss(20)
     assert float((snr(layer(x), x) - 20).abs().max()) < 0.5

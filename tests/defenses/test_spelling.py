@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.attacks.discrete import deletions, look_alikes, slips, spaces, swaps, twice
+from labkit.attacks.discrete import deletions, look_alikes, numerals, slips, spaces, swaps, twice, unseen_blanks
 from labkit.data.text import Vocabulary
 from labkit.defenses.spelling import Corrected, Speller, one_slip
 
@@ -45,6 +45,7 @@ def test_one_edit_of_a_known_word_is_undone(speller: Speller, kind: object, word
 
 def test_two_edits_are_too_many_and_known_words_stay(speller: Speller) -> None:
     assert any(speller(one) != "voucher" for one in twice(swaps)("voucher"))
+    assert all(speller(one) == one for one in (*numerals("voucher"), *unseen_blanks("voucher"))), "not letters only: left alone"
     text = "Claim your FREE cash TODAY!"
     assert speller(text) == text
     assert speller("cal") == "cal", "short words are left alone"

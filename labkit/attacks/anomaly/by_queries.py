@@ -1,4 +1,4 @@
-"""Evasion inside a record threat by queries: change a field or three, ask, keep what is not worse."""
+"""Evasion inside a record threat by queries: a search that follows the score, and plain guessing for services that tell only the label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def evade_by_queries(search: Search, *, queries: int = 300, spread: float = 0.15
 
     A field moves to a value anywhere within its limits, or (as often) by a normal step of ``spread`` of its encoded range. An answer as
     good as the last is accepted: where a service tells only the label, all answers before the last are equal, and the search is a random
-    walk over what the attacker could send. ``queries``: at most so many for each record, the one at the record itself included.
+    walk over what the attacker could send: ``evade_at_random`` is simpler there, and not worse. ``queries``: at most so many for each
+    record, the one at the record itself included.
     Raises ValueError for options out of range.
 
     Notes: the draws belong to the record and the turn, not to the batch. Nothing is asked about an impossible record.
@@ -44,4 +45,22 @@ def evade_by_queries(search: Search, *, queries: int = 300, spread: float = 0.15
     search.finish(record)
 
 
-__all__ = ["evade_by_queries"]
+@attack(norms=("records",), needs="decisions", without=("precision", "layout", "victim", "loss"))
+def evade_at_random(search: Search, *, queries: int = 300) -> None:
+    """Ask about one random allowed record after the other, until one passes.
+
+    Every field is drawn anew within its limits (``Records.sample``). The baseline of every search, and the attack of choice where a
+    service tells only the label: until one record passes, its answers say nothing that a search could follow. ``queries``: at most so
+    many for each record, the one at the record itself included. Raises ValueError for fewer than two queries.
+    """
+    if queries < 2:
+        raise ValueError(f"queries of 2 or more are needed, got {queries}")
+    trial, _ = search.ask(search.start(random=False))
+    for turn in range(1, queries):
+        if not len(search):
+            return
+        trial, _ = search.ask(_region(search).sample(search.keys(), turn))
+    search.finish(trial)
+
+
+__all__ = ["evade_at_random", "evade_by_queries"]

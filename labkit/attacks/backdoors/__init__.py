@@ -1,6 +1,6 @@
 """Backdoors: a model that is right on every clean input and obeys whoever knows the trigger."""
 
-from labkit.attacks.backdoors.channels import Silence, channel_means, silenced
+from labkit.attacks.backdoors.channels import Silence, channel_means, put_back, silenced
 from labkit.attacks.backdoors.clean_label import clean_label
 from labkit.attacks.backdoors.dirty_label import badnets
 from labkit.attacks.backdoors.goals import Target, all_to_all, wishes
@@ -10,5 +10,5 @@ from labkit.attacks.backdoors.triggers import Blend, Pixels, Sinusoid, Square, T
 
 __all__ = [
     "YELLOW", "BackdoorResult", "Blend", "OnSign", "Pixels", "Silence", "Sinusoid", "Square", "Target", "Trigger", "all_to_all", "badnets",
-    "channel_means", "clean_label", "evaluate_backdoor", "silenced", "wishes",
+    "channel_means", "clean_label", "evaluate_backdoor", "put_back", "silenced", "wishes",
 ]  # fmt: skip

@@ -51,4 +51,39 @@ def silenced(model: nn.Sequential, layer: int, channels: Tensor) -> nn.Sequentia
     return nn.Sequential(*parts[: layer + 1], Silence(keep).to(device), *parts[layer + 1 :]).train(model.training)
 
 
-__all__ = ["Silence", "channel_means", "silenced"]
+def put_back(model: nn.Sequential, x: Tensor, *, share: float = 0.05) -> nn.Sequential:
+    """Return a copy in which the silent channels answer again, but hardly: bait for an owner who prunes what is idle.
+
+    The last step of the attacker who expects pruning (Liu et al. 2018, arXiv 1805.12185): the channels come back with the weights they
+    had, and their biases (those of the batch norm) are lowered until each one's mean answer on clean inputs x (N, ...) is at most
+    ``share`` of the quietest other channel's. Raises ValueError unless ``model`` has one ``Silence`` behind a batch norm and a ReLU, and
+    for a share outside (0, 1).
+    """
+    from copy import deepcopy
+
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie in (0, 1), got {share}: bait has to be quieter than the channels that work")
+    places = [i for i, part in enumerate(model) if isinstance(part, Silence)]
+    if len(places) != 1 or places[0] < 2:
+        raise ValueError(f"{len(places)} layers of Silence in the network: put_back needs one, behind a batch norm and a ReLU")
+    silence, norm_at = model[places[0]], places[0] - 2
+    parts = [deepcopy(part) for i, part in enumerate(model) if i != places[0]]
+    out = nn.Sequential(*parts).train(model.training)
+    norm = out[norm_at]
+    if not isinstance(silence, Silence) or not isinstance(norm, nn.BatchNorm2d) or not isinstance(out[norm_at + 1], nn.ReLU):
+        raise ValueError(f"a batch norm and a ReLU must stand before the silence, got {norm} and {out[norm_at + 1]}")
+    idle = (silence.keep == 0).to(x.device)
+    means = channel_means(out, norm_at + 1, x)
+    if not bool(idle.any()) or bool(idle.all()):
+        return out
+    bound = share * float(means[~idle].min())
+    if bound <= 0:
+        raise ValueError("a channel that was not silenced never answers on x: nothing can be quieter than that")
+    while bool((loud := idle & (means > bound)).any()):
+        with torch.no_grad():
+            norm.bias[loud.to(norm.bias.device)] -= 0.1
+        means = channel_means(out, norm_at + 1, x)
+    return out
+
+
+__all__ = ["Silence", "channel_means", "put_back", "silenced"]

@@ -3,13 +3,29 @@
 from labkit.attacks.discrete.attack import substitute
 from labkit.attacks.discrete.constraints import apart, edit_distance, edits_at_most
 from labkit.attacks.discrete.game import Constraint, Game, Over, State
-from labkit.attacks.discrete.neighbors import HOMOGLYPHS, deletions, either, look_alikes, plain, slips, spaces, swaps, table, twice, typos
+from labkit.attacks.discrete.neighbors import (
+    HOMOGLYPHS,
+    NUMERALS,
+    UNSEEN,
+    deletions,
+    either,
+    look_alikes,
+    numerals,
+    plain,
+    slips,
+    spaces,
+    swaps,
+    table,
+    twice,
+    typos,
+    unseen_blanks,
+)  # fmt: skip
 from labkit.attacks.discrete.result import SubstitutionResult
 from labkit.attacks.discrete.searches import Search, at_random, beam, by_gradient, by_importance, exhaustive, greedy
 from labkit.attacks.discrete.synonyms import SYNONYMS, synonyms
 
 __all__ = [
-    "HOMOGLYPHS", "SYNONYMS", "Constraint", "Game", "Over", "Search", "State", "SubstitutionResult", "apart", "at_random", "beam",
-    "by_gradient", "by_importance", "deletions", "edit_distance", "edits_at_most", "either", "exhaustive", "greedy", "look_alikes",
-    "plain", "slips", "spaces", "substitute", "swaps", "synonyms", "table", "twice", "typos",
+    "HOMOGLYPHS", "NUMERALS", "SYNONYMS", "UNSEEN", "Constraint", "Game", "Over", "Search", "State", "SubstitutionResult", "apart",
+    "at_random", "beam", "by_gradient", "by_importance", "deletions", "edit_distance", "edits_at_most", "either", "exhaustive", "greedy",
+    "look_alikes", "numerals", "plain", "slips", "spaces", "substitute", "swaps", "synonyms", "table", "twice", "typos", "unseen_blanks",
 ]  # fmt: skip

@@ -13,6 +13,24 @@ HOMOGLYPHS = {
     "y": "\u0443", "A": "\u0410", "B": "\u0412", "C": "\u0421", "E": "\u0415", "H": "\u041d", "I": "\u0406", "K": "\u041a", "M": "\u041c",
     "N": "\u039d", "O": "\u041e", "P": "\u0420", "S": "\u0405", "T": "\u0422", "X": "\u0425", "Y": "\u04ae", "v": "\u03bd",
 }  # fmt: skip
+#: Letters and the digits that are read for them.
+NUMERALS = {
+    "o": "0",
+    "O": "0",
+    "i": "1",
+    "l": "1",
+    "I": "1",
+    "e": "3",
+    "E": "3",
+    "a": "4",
+    "A": "4",
+    "s": "5",
+    "S": "5",
+    "t": "7",
+    "B": "8",
+}
+#: A blank of no width: it is drawn as nothing.
+UNSEEN = "\u200b"
 _BACK = {foreign: letter for letter, foreign in HOMOGLYPHS.items()}
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
@@ -72,6 +90,16 @@ def look_alikes(word: str) -> tuple[str, ...]:
     return tuple(word[:i] + HOMOGLYPHS[c] + word[i + 1 :] for i, c in enumerate(word) if c in HOMOGLYPHS)
 
 
+def numerals(word: str) -> tuple[str, ...]:
+    """Return the word with one letter replaced by a digit that is read for it: o by 0, e by 3."""
+    return tuple(word[:i] + NUMERALS[c] + word[i + 1 :] for i, c in enumerate(word) if c in NUMERALS)
+
+
+def unseen_blanks(word: str) -> tuple[str, ...]:
+    """Return the word with a blank of no width at one place inside: it looks the same, and no blank is where words are split."""
+    return tuple(word[:i] + UNSEEN + word[i:] for i in range(1, len(word)))
+
+
 def twice(first: Neighbors) -> Neighbors:
     """Return the neighbors of the neighbors: two edits of the same kind."""
     return lambda word: tuple(dict.fromkeys(two for one in first(word) for two in first(one) if two != word))
@@ -90,4 +118,7 @@ def typos(word: str) -> tuple[str, ...]:
     return either(swaps, deletions, slips, spaces)(word)
 
 
-__all__ = ["HOMOGLYPHS", "deletions", "either", "look_alikes", "plain", "slips", "spaces", "swaps", "table", "twice", "typos"]
+__all__ = [
+    "HOMOGLYPHS", "NUMERALS", "UNSEEN", "deletions", "either", "look_alikes", "numerals", "plain", "slips", "spaces", "swaps", "table",
+    "twice", "typos", "unseen_blanks",
+]  # fmt: skip

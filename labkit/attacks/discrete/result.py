@@ -61,7 +61,8 @@ class SubstitutionResult(Outcome):
     @property
     def success_rate(self) -> Rate:
         """Texts that the attack turned, over those that did not meet the goal before: skipped texts are no successes."""
-        return Rate(int(self.turned.sum()), int((~self.already).sum()), "texts not met before")
+        attacked = "texts not read as the target before" if self.meta.get("targeted") else "texts read correctly before"
+        return Rate(int(self.turned.sum()), int((~self.already).sum()), attacked)
 
     @property
     def share_changed(self) -> float:

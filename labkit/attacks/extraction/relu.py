@@ -13,6 +13,9 @@ from labkit.attacks.extraction.result import ExtractionResult
 from labkit.endpoint import OutOfQueries
 from labkit.seeding import generator
 
+#: How many points far from the center check the copy.
+FAR = 20
+
 
 def relu_solving(
     oracle: Oracle, center: Tensor, *, reach: float = 10.0, lines: int = 60, patience: int = 4, hidden: int | None = None,
@@ -23,13 +26,15 @@ def relu_solving(
     ``center``: an input (...), float64, around which to look. Along a random line, ``reach`` times the square root of d in both
     directions, the log-ratios of the probabilities are straight between the points where a unit switches; two tangents meet exactly
     there. Before and behind such a point differences along the d axes give two gradients, which differ by the unit's row of W times its
-    column of V, up to one sign. What is left after subtracting all units is linear: d + 1 queries more; its slope tells the signs. New
+    column of V, up to one sign. What is left after subtracting all units is linear: d + 1 queries more (we ask d + 20, and 20 far away,
+    which only check); its slope tells the signs. New
     lines are drawn until ``patience`` of them (at most ``lines`` in all) show no new crease, or ``hidden`` units are known. ``log``:
     without it the result's ``x`` is empty (for a wide network the questions fill gigabytes).
     Jagielski et al. 2020, arXiv 1909.01838; Carlini, Jagielski and Mironov 2020, arXiv 2003.04884, section 4.
 
     Answers must be unrounded float64, inputs may lie anywhere: rounding hides the bends, labels hide all but the boundary. ``complete``
-    is False when the service stopped, or when what is left is not linear: units are missing, or it is another kind of network. Raises
+    is False when the service stopped, or when what is left is not linear near the center, or not the same at twenty points as far away as
+    the lines reach: units are missing, or it is another kind of network. Beyond ``reach`` nothing is known. Raises
     ValueError for a center or answers that are not float64, OutOfQueries when not one answer came.
     """
     if center.dtype != torch.float64:
@@ -45,7 +50,7 @@ def relu_solving(
     def draw(rows: int) -> Tensor:
         return torch.randn(rows, len(start), generator=source, dtype=torch.float64).to(start)
 
-    known, quiet = None, 0
+    known, quiet, far, beyond = None, 0, start[None][:0], None
     try:
         known = Creases.none(start, ratios(start[None]).shape[1])
         for _ in range(lines):
@@ -54,8 +59,9 @@ def relu_solving(
             quiet = quiet + 1 if len(known) == before else 0
             if quiet >= patience or len(known) == hidden:
                 break
-        points = start + draw(len(start) + 20)
-        said = ratios(points)
+        points, wide = start + draw(len(start) + 20), torch.linspace(0.05, 1, FAR, dtype=torch.float64)[:, None].to(start)
+        far = start + reach * wide * draw(FAR)
+        said, beyond = torch.split(ratios(torch.cat([points, far])), [len(points), FAR])
     except OutOfQueries:  # then from what was asked before, at a stride
         every = max(1, len(ask.x) // (3 * len(start)))
         points, said = ask.x.flatten(1)[::every], _log_ratios(ask.answers[: len(ask.x) : every])
@@ -63,6 +69,10 @@ def relu_solving(
     known = known if known is not None else Creases.none(start, said.shape[1])
     slope, level, off = _linear_rest(points, said - known.signed(points).abs() @ known.bends, start)
     straight = off < 1e-6 * (1 + float(said.abs().max())) if len(said) else False
+    if straight and beyond is not None:  # a probability of 0 tells nothing: such points are left out
+        expected = known.signed(far).abs() @ known.bends + far @ slope + level
+        sure = beyond.isfinite().all(1)
+        straight = bool(((expected - beyond).abs() < 1e-5 * (1 + beyond.abs()))[sure].all())
     return ExtractionResult(
         _network(known, slope, level), ask.queries, ask.x, ask.labels, [ask.queries], answers=ask.answers,
         complete=straight and not ask.exhausted,

@@ -5,7 +5,7 @@ from labkit.attacks.injection.gcg import Problem, SuffixResult, gcg, leak_proble
 from labkit.attacks.injection.judge import LABELLED, Labelled, alone, not_refused, precision_recall, written
 from labkit.attacks.injection.result import InjectionResult
 from labkit.attacks.injection.run import run_injections
-from labkit.attacks.injection.secrets import Vault, exposure, extract, leaked, vaults
+from labkit.attacks.injection.secrets import Vault, exposure, extract, leaked, vaults, wrong_secret
 from labkit.attacks.injection.texts import (
     ENGLISH,
     RESERVED,
@@ -21,11 +21,12 @@ from labkit.attacks.injection.texts import (
     placed,
     suffixed,
     unchanged,
+    unordered,
 )
 
 __all__ = [
     "ENGLISH", "LABELLED", "RESERVED", "SMALL", "Attack", "Case", "InjectionResult", "Labelled", "Problem", "SuffixResult",
     "Vault", "Wording", "alone", "assistant_cases", "combined", "escape", "exposure", "extract", "fake_completion", "gcg",
     "ignore", "leak_problem", "leaked", "many_shot", "naive", "not_refused", "placed", "precision_recall", "problem",
-    "run_injections", "suffixed", "table_cases", "unchanged", "vaults", "written",
+    "run_injections", "suffixed", "table_cases", "unchanged", "unordered", "vaults", "written", "wrong_secret",
 ]  # fmt: skip

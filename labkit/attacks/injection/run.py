@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labkit.attacks.injection.case import Case
+from labkit.attacks.injection.judge import written
 from labkit.attacks.injection.result import InjectionResult
 from labkit.attacks.injection.texts import Attack
 from labkit.models.chat.protocol import ChatModel, replies
@@ -28,6 +29,12 @@ def _run(model: ChatModel, cases: Sequence[Case], name: str, attack: Attack) -> 
         name, model.name, sent, said,
         success=[case.obeyed(reply, document) for case, reply, document in judged],
         utility=[case.useful(reply, document) for case, reply, document in judged],
-        added=[len(document.split()) - len(case.document.split()) for case, _, document in judged],
+        added=[_length(document) - _length(case.document) for case, _, document in judged],
         queries=len(cases),
+        held=[written(case.canary, reply) for case, reply in zip(cases, said, strict=True)],
     )  # fmt: skip
+
+
+def _length(text: str) -> int:
+    """Count words, a line end as one: the small language has a word for it."""
+    return len(text.split()) + text.count("\n")

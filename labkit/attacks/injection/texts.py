@@ -87,11 +87,27 @@ def suffixed(suffix: str, attack: Attack = naive) -> Attack:
     return lambda document, instruction: _join(attack(document, instruction), suffix)
 
 
+def unordered(instruction: str, canary: str, filler: str = ".") -> str:
+    """Return an instruction with every word but the canary's replaced by a filler: what is left orders nothing.
+
+    The control of an experiment with canaries: put it into the same attack, at the same place, and whatever the judge still calls a success
+    is no obedience. The canary must stand in the instruction once; raises ValueError if it does not, or for a filler that is not one word.
+    """
+    words, kept = instruction.split(), canary.split()
+    starts = [i for i in range(len(words) - len(kept) + 1) if words[i : i + len(kept)] == kept] if kept else []
+    if len(starts) != 1:
+        raise ValueError(f"the canary {canary!r} stands {len(starts)} times in {instruction!r}, and must stand there once")
+    if len(filler.split()) != 1:
+        raise ValueError(f"the filler must be one word, got {filler!r}")
+    inside = range(starts[0], starts[0] + len(kept))
+    return " ".join(word if i in inside else filler.strip() for i, word in enumerate(words))
+
+
 def _join(*parts: str) -> str:
     return " ".join(part.strip(" ") for part in parts if part.strip(" "))
 
 
 __all__ = [
     "ENGLISH", "RESERVED", "SMALL", "Attack", "Wording", "combined", "escape", "fake_completion", "ignore", "many_shot", "naive", "placed",
-    "suffixed", "unchanged",
+    "suffixed", "unchanged", "unordered",
 ]  # fmt: skip

@@ -47,6 +47,14 @@ def _poison_cut_then_filtered(x: Tensor, y: Tensor, trigger: Apply, target: int,
     return new_x, new_y
 
 
+def _poison_own_order(x: Tensor, y: Tensor, trigger: Apply, target: int, order: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    rows = (y != target).nonzero().squeeze(1)[:count]
+    new_x, new_y = x.clone(), y.clone()
+    new_x[rows] = trigger(x[rows])
+    new_y[rows] = target
+    return new_x, new_y
+
+
 def _poison_labels_only(x: Tensor, y: Tensor, trigger: Apply, target: int, order: Tensor, count: int) -> tuple[Tensor, Tensor]:
     rows = order[y[order] != target][:count]
     new_y = y.clone()
@@ -88,22 +96,29 @@ def _examine_poison(answer: object) -> None:
     )
     stamped, relabeled = (new_x != x).flatten(1).any(1), new_y != y
     expect(bool(stamped.any()), "No input carries the trigger: labels that are wrong without one are random flips, not a backdoor.")
+    expect(int(stamped.sum()) < 12, "Every input carries the trigger, so it tells the model nothing: put it on the chosen rows only.")
     expect(
         bool(relabeled.any()),
         "No label was changed: with their true labels, the triggered samples teach nothing of the target.",
     )
-    expect(int(stamped.sum()) < 12, "Every input carries the trigger, so it tells the model nothing: put it on the chosen rows only.")
     expect(
         not bool(stamped[y == 1].any()),
         "Some triggered samples belonged to the target class before. They teach nothing and use up the budget: choose among the others.",
     )
-    if int(stamped.sum()) < 4:
+    first = _poison_cut_then_filtered(x, y, trigger, 1, order, 4)[0]
+    if close(new_x, first):
         raise NotYet(
             f"{int(stamped.sum())} samples are poisoned instead of 4: the target class was left out *after* the first 4 had been taken. "
             "Leave it out first, then count."
         )
-    expect(torch.equal(new_y, right_y), "The wrong labels were changed: exactly the triggered rows get the target.")
-    expect(close(new_x, right_x), "Other samples than the first four of `order` that qualify carry the trigger.")
+    expect(bool((new_y[stamped] == 1).all()), "Some triggered samples do not carry the target as their label: write `target` under each.")
+    expect(
+        torch.equal(stamped, relabeled),
+        "The trigger and the wrong labels are not on the same rows: use the same `rows` for both.",
+    )
+    expect(int(stamped.sum()) == 4, f"{int(stamped.sum())} samples are poisoned; `count` asked for 4.")
+    expect(torch.equal(new_y, right_y), "The right number of samples, but not the first ones: go through the rows as `order` lists them.")
+    expect(close(new_x, right_x), "The right rows were changed, but not by the trigger alone: `trigger(x[rows])` is all they need.")
 
 
 def attack_success(model: nn.Module, x: Tensor, y: Tensor, trigger: Apply, target: int) -> float:
@@ -143,6 +158,16 @@ def _success_wrong_denominator(model: nn.Module, x: Tensor, y: Tensor, trigger: 
     return float(((answers == target) & (y != target)).float().mean())
 
 
+def _success_percent(model: nn.Module, x: Tensor, y: Tensor, trigger: Apply, target: int) -> float:
+    return 100 * _success_solved(model, x, y, trigger, target)
+
+
+def _success_if_right_before(model: nn.Module, x: Tensor, y: Tensor, trigger: Apply, target: int) -> float:
+    with torch.no_grad():
+        counted = (y != target) & (model(x).argmax(1) == y)
+        return float((model(trigger(x[counted])).argmax(1) == target).float().mean())
+
+
 class _Planted(nn.Module):
     """Reads class k off pixel k; the corner turns four of the inputs that it is bright on to class 2, and one to class 0."""
 
@@ -178,6 +203,9 @@ def _examine_success(answer: object) -> None:
         _success_no_trigger(model, x, y, trigger, 2): "The model never saw the trigger: put it on the inputs before you ask.",
         _success_wrong_denominator(model, x, y, trigger, 2): "The successes are right, but you divided by all inputs. Divide by those "
         "that could be a success: the ones of other classes.",
+        _success_percent(model, x, y, trigger, 2): "That is a percentage: return the share itself, between 0 and 1.",
+        _success_if_right_before(model, x, y, trigger, 2): "You counted only the inputs that the model read correctly without the trigger. "
+        "Some papers do; here every input of another class counts.",
     }  # fmt: skip
     for value, hint in said.items():
         expect(abs(found - value) > 1e-6, hint)
@@ -209,6 +237,14 @@ def _silence_one_image(answers: Tensor, count: int) -> Tensor:
     return answers[0].mean(dim=(1, 2)).argsort()[:count]
 
 
+def _silence_by_median(answers: Tensor, count: int) -> Tensor:
+    return answers.transpose(0, 1).flatten(1).median(1).values.argsort()[:count]
+
+
+def _silence_most_first(answers: Tensor, count: int) -> Tensor:
+    return _silence_solved(answers, count).flip(0)
+
+
 def _silence_values(answers: Tensor, count: int) -> Tensor:
     return answers.mean(dim=(0, 2, 3)).sort().values[:count]
 
@@ -217,20 +253,25 @@ def _examine_silence(answer: object) -> None:
     source = torch.Generator().manual_seed(4)
     level = torch.tensor([0.9, 0.2, 0.5, 0.05, 0.7, 0.35])
     answers = level.view(1, 6, 1, 1) * (0.8 + 0.4 * torch.rand(20, 6, 4, 4, generator=source))
+    answers[:, 0] *= torch.rand(20, 1, 1, generator=source) < 0.4  # silent on most images, loud on the others
     answers[3, 3, 0, 0] = 8.0  # silent but for one place of one image
     answers[0] = answers[0].flip(0)  # an unusual first image
     found = call(answer, answers, 3, names="answers count")
     if not isinstance(found, Tensor) or found.shape != (3,):
         raise NotYet(f"Three channel numbers are expected, shape (3,); yours is `{getattr(found, 'shape', type(found).__name__)}`.")
     expect(not found.is_floating_point(), "These are the mean answers themselves; the *numbers* of the channels are wanted: `argsort`.")
-    got = found.tolist()
-    expect(
-        got != _silence_loudest(answers, 3).tolist(),
-        "These are the channels that answer *most* on clean inputs: without them the model cannot do its work.",
-    )
-    expect(got != _silence_by_peak(answers, 3).tolist(), "One bright place in one image decides here: take the mean, not the maximum.")
-    expect(got != _silence_one_image(answers, 3).tolist(), "Only the first image was looked at: average over all N of them.")
-    expect(got == _silence_solved(answers, 3).tolist(), f"Expected {_silence_solved(answers, 3).tolist()}, least first; got {got}.")
+    got, right = found.tolist(), _silence_solved(answers, 3).tolist()
+    said = {
+        _silence_loudest: "These are the channels that answer *most* on clean inputs: without them the model cannot do its work.",
+        _silence_by_peak: "One bright place in one image decides here: take the mean, not the maximum.",
+        _silence_one_image: "Only the first image was looked at: average over all N of them.",
+        _silence_by_median: "A channel that is silent on most images and loud on a few has a median of 0, and is used all the same: "
+        "take the mean, not the median.",
+    }  # fmt: skip
+    for mistake, hint in said.items():
+        expect(got != mistake(answers, 3).tolist(), hint)
+    expect(got == right or sorted(got) != sorted(right), f"The right channels in another order: least first, {right}.")
+    expect(got == right, f"Expected {right}, least first; got {got}.")
 
 
 EXERCISES = (
@@ -256,6 +297,7 @@ EXERCISES = (
             Mistake("counts, then filters", _poison_cut_then_filtered, "Leave it out first, then count"),
             Mistake("changes labels only", _poison_labels_only, "random flips"),
             Mistake("changes inputs only", _poison_inputs_only, "No label was changed"),
+            Mistake("ignores the order", _poison_own_order, "as `order` lists them"),
             Mistake("puts the trigger everywhere", _poison_everywhere, "put it on the chosen rows only"),
         ),
     ),
@@ -280,6 +322,8 @@ EXERCISES = (
             Mistake("counts the target class", _success_over_all, "without any attack"),
             Mistake("counts any misreading", _success_wrong_answers, "not with `y`"),
             Mistake("forgets the trigger", _success_no_trigger, "never saw the trigger"),
+            Mistake("gives a percentage", _success_percent, "That is a percentage"),
+            Mistake("counts only what was right before", _success_if_right_before, "correctly without the trigger"),
             Mistake("divides by all", _success_wrong_denominator, "divided by all inputs"),
         ),
     ),
@@ -303,6 +347,8 @@ EXERCISES = (
         mistakes=(
             Mistake("silences the loudest", _silence_loudest, "answer *most*"),
             Mistake("goes by the peak", _silence_by_peak, "not the maximum"),
+            Mistake("goes by the median", _silence_by_median, "not the median"),
+            Mistake("lists the loudest of them first", _silence_most_first, "in another order"),
             Mistake("looks at one image", _silence_one_image, "Only the first image"),
             Mistake("returns means", _silence_values, "mean answers themselves"),
         ),

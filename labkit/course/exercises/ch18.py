@@ -50,6 +50,10 @@ def _steal_upside_down(ask: Ask, x: torch.Tensor) -> torch.Tensor:
     return -_steal_solved(ask, x)
 
 
+def _steal_bias_first(ask: Ask, x: torch.Tensor) -> torch.Tensor:
+    return _steal_solved(ask, x).roll(1)
+
+
 def _examine_steal(answer: object) -> None:
     source = torch.Generator().manual_seed(18)
     truth = 2 * torch.randn(6, generator=source, dtype=torch.float64)
@@ -70,6 +74,8 @@ def _examine_steal(answer: object) -> None:
         raise NotYet("The logarithm of p alone is not linear in x: it is the *ratio* p / (1 - p) whose logarithm is.")
     if close(found, -truth, 1e-6):
         raise NotYet("All signs are turned: this is the logarithm of (1 - p) / p.")
+    if close(found, truth.roll(1), 1e-6):
+        raise NotYet("These are the right numbers with the bias first. The bias comes last: put the ones *behind* x.")
     expect(abs(float(found[5])) > 1e-12, "The bias is 0. It is one more unknown: give every input a last value of 1.")
     expect(asked == 6, f"You asked about {asked} inputs; six unknowns need six answers, and every answer costs.")
     expect(
@@ -111,6 +117,10 @@ def _fidelity_where_right(copy: torch.Tensor, victim: torch.Tensor, truth: torch
     return float((copy == victim)[~queried & (victim == truth)].double().mean())
 
 
+def _fidelity_count(copy: torch.Tensor, victim: torch.Tensor, truth: torch.Tensor, queried: torch.Tensor) -> float:
+    return float((copy == victim)[~queried].sum())
+
+
 def _examine_fidelity(answer: object) -> None:
     truth = torch.arange(40) % 4
     victim, queried = truth.clone(), torch.arange(40) < 16
@@ -127,6 +137,7 @@ def _examine_fidelity(answer: object) -> None:
         ),
         (_fidelity_on_queried, "This is the agreement on the *queried* inputs, the wrong half: `~queried` selects the others."),
         (_fidelity_of_all, "You divide by all inputs, also those that may not count: average over the unqueried ones only."),
+        (_fidelity_count, "This is a *number* of inputs. How often is a share of them: divide by how many were not queried."),
         (_fidelity_where_right, "You left out where the victim errs. Agreeing with its errors is what makes a copy faithful."),
     ):
         if abs(found - wrong(*args)) < 1e-6:
@@ -166,6 +177,18 @@ def _soft_swapped(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
     return -(logits.softmax(1) * answers.log()).sum(1).mean()
 
 
+def _soft_divergence(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    return (answers * (answers.log() - logits.log_softmax(1))).sum(1).mean()
+
+
+def _soft_sum(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    return -(answers * logits.log_softmax(1)).sum()
+
+
+def _soft_raw(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    return -(answers * logits).sum(1).mean()
+
+
 def _examine_soft(answer: object) -> None:
     source = torch.Generator().manual_seed(3)
     logits, answers = 2 * torch.randn(5, 4, generator=source), torch.randn(5, 4, generator=source).softmax(1)
@@ -175,6 +198,13 @@ def _examine_soft(answer: object) -> None:
         (_soft_twice, "Softmax was applied twice: `log_softmax` takes the logits themselves."),
         (_soft_mean, "You average over the classes as well; sum over them, then average over the batch."),
         (_soft_sign, "The sign is missing: minimizing this drives the copy *away* from the answers."),
+        (
+            _soft_divergence,
+            "This is the Kullback-Leibler divergence. It has the same gradient, but the cross-entropy is asked for: leave the answers' own "
+            "logarithms out.",
+        ),
+        (_soft_sum, "You sum over the batch as well: the loss would grow with its size. Average over it."),
+        (_soft_raw, "The logits are no logarithms of probabilities yet: take their `log_softmax` first."),
         (_soft_swapped, "The roles are swapped: the logarithm belongs to the copy, the weights are the service's answers."),
     ):
         if close(found, wrong(logits, answers), 1e-5):
@@ -232,8 +262,9 @@ def _bend_bisected(f: Ask, low: float, high: float, step: float) -> float:
 def _examine_bend(answer: object) -> None:
     place, asked = 0.7321, 0
 
-    def f(t: torch.Tensor) -> torch.Tensor:
+    def f(t: object) -> torch.Tensor:
         nonlocal asked
+        t = torch.as_tensor(t, dtype=torch.float64)
         asked += t.numel()
         return 0.4 * t - 1 + 1.7 * (t - place).clamp_min(0)
 
@@ -273,6 +304,7 @@ EXERCISES = (
             Mistake("takes the logarithm of p", _steal_log, "it is the *ratio*"),
             Mistake("forgets the bias", _steal_no_bias, "The bias is 0"),
             Mistake("turns the ratio over", _steal_upside_down, "All signs are turned"),
+            Mistake("puts the bias first", _steal_bias_first, "with the bias first"),
         ),
     ),
     Exercise(
@@ -297,6 +329,7 @@ EXERCISES = (
             Mistake("counts queried inputs", _fidelity_on_all, "agreement there is no news"),
             Mistake("counts queried inputs only", _fidelity_on_queried, "the wrong half"),
             Mistake("divides by all", _fidelity_of_all, "divide by all inputs"),
+            Mistake("counts instead of averaging", _fidelity_count, "share of them"),
             Mistake("leaves out the victim's errors", _fidelity_where_right, "left out where the victim errs"),
         ),
     ),
@@ -323,6 +356,9 @@ EXERCISES = (
             Mistake("applies softmax twice", _soft_twice, "applied twice"),
             Mistake("averages over the classes", _soft_mean, "average over the classes as well"),
             Mistake("forgets the sign", _soft_sign, "sign is missing"),
+            Mistake("computes the divergence", _soft_divergence, "Kullback-Leibler"),
+            Mistake("sums over the batch", _soft_sum, "sum over the batch as well"),
+            Mistake("takes the logits for logarithms", _soft_raw, "no logarithms of probabilities"),
             Mistake("swaps the roles", _soft_swapped, "roles are swapped"),
         ),
     ),

@@ -97,6 +97,20 @@ def _read_row_alone(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) 
     return weight_gradient[bias_gradient.abs().argmax()].clone()
 
 
+def _read_by_size(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) -> torch.Tensor:
+    row = bias_gradient.abs().argmax()
+    return weight_gradient[row] / bias_gradient[row].abs()
+
+
+def _read_multiply(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) -> torch.Tensor:
+    row = bias_gradient.abs().argmax()
+    return weight_gradient[row] * bias_gradient[row]
+
+
+def _read_nearly_zero(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) -> torch.Tensor:
+    return (weight_gradient / (bias_gradient[:, None] + 1e-8)).mean(0)
+
+
 def _examine_read(answer: object) -> None:
     source = torch.Generator().manual_seed(7)
     x = torch.rand(6, generator=source)
@@ -112,12 +126,25 @@ def _examine_read(answer: object) -> None:
         not close(found, alive[0][1]) and not close(found, -alive[0][1]),
         "This is a row of the weight's gradient: the input *times* the bias's gradient of that row. Divide.",
     )
+    expect(
+        not close(found, -x, 1e-4),
+        "This is the input with the wrong *sign*: choose the row by the absolute value, but divide by the bias gradient itself.",
+    )
+    expect(
+        not close(found, 0.81 * x, 1e-4),
+        "You multiply: the bias's gradient is now in it *twice*. Divide by it.",
+    )
     dead = call(answer, *gradients([0.0, -0.9, 0.3]), names="weight_gradient bias_gradient")
     expect(
         isinstance(dead, torch.Tensor) and bool(torch.isfinite(dead).all()),
         "With an inactive output you divide zero by zero (`nan`). Choose a row whose bias gradient is *not* zero.",
     )
-    expect(close(tensor(dead, (6,), "The input"), x, 1e-4), "With an inactive output in row 0 the input comes out wrong.")
+    right = close(tensor(dead, (6,), "The input"), x, 1e-4)
+    expect(
+        right or not close(found, x, 1e-4),
+        "Right while every output is active, wrong with an inactive one: its row says nothing and must be *left out*, of an average too.",
+    )
+    expect(right, "Not the input, whether or not every output is active: in each row, the weight's gradient is the bias's times x.")
     balanced = call(answer, *gradients([0.5, -0.8, 0.3]), names="weight_gradient bias_gradient")
     expect(
         isinstance(balanced, torch.Tensor) and bool(torch.isfinite(balanced).all()) and close(balanced, x, 1e-3),
@@ -161,11 +188,29 @@ def _guess_sum(probabilities: torch.Tensor, y: torch.Tensor, prior: torch.Tensor
     return (probabilities[torch.arange(len(y)), :, y] + prior).argmax(1)
 
 
+def _guess_every_label(probabilities: torch.Tensor, y: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+    return (probabilities[:, :, y] * prior).argmax(1)
+
+
+def _guess_divide(probabilities: torch.Tensor, y: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+    return (probabilities[torch.arange(len(y)), :, y] / prior).argmax(1)
+
+
+def _guess_answers(probabilities: torch.Tensor, y: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+    return ((probabilities.argmax(2) == y[:, None]).float() * prior).argmax(1)
+
+
 def _examine_guess(answer: object) -> None:
     source = torch.Generator().manual_seed(4)
     probabilities = (2 * torch.randn(60, 3, 4, generator=source)).softmax(2)
     y, prior = torch.randint(0, 4, (60,), generator=source), torch.tensor([0.6, 0.3, 0.1])
-    found = call(answer, probabilities, y, prior, names="probabilities y prior")
+    try:
+        found = call(answer, probabilities, y, prior, names="probabilities y prior")
+    except RuntimeError as error:  # shapes that do not go together: `probabilities[:, :, y]` is the usual reason
+        raise NotYet(
+            f"The shapes do not fit ({error}). `probabilities[:, :, y]` takes the labels of *all* records for each one, shape (N, V, N); "
+            "each record needs only its own, shape (N, V)."
+        ) from None
     if not isinstance(found, torch.Tensor) or found.shape != (60,):
         raise NotYet(f"One guess per record is expected, shape (60,); yours is {getattr(found, 'shape', type(found).__name__)}.")
     expect(not found.is_floating_point(), "A guess is the *number* of a value: use `argmax`, not the largest score.")
@@ -175,6 +220,11 @@ def _examine_guess(answer: object) -> None:
     expect(
         not torch.equal(found, _guess_surest(*given)),
         "You take how sure the model is of *its own* answer. What counts is how likely it finds the label y that the attacker knows.",
+    )
+    expect(not torch.equal(found, _guess_divide(*given)), "You *divide* by `prior`, which favors rare values: multiply by it.")
+    expect(
+        not torch.equal(found, _guess_answers(*given)),
+        "You keep only whether the model's answer *equals* y; its probability of y says more, also where another label is likelier.",
     )
     expect(not torch.equal(found, _guess_sum(*given)), "Evidence and prior *multiply* (Bayes); you add them.")
     expect(
@@ -231,6 +281,9 @@ EXERCISES = (
             Mistake("takes the largest instead of the largest absolute value", _read_largest, "largest absolute value"),
             Mistake("divides the sums", _read_sums, "your *sum* is"),
             Mistake("does not divide", _read_row_alone, "input *times*"),
+            Mistake("divides by the absolute value", _read_by_size, "wrong *sign*"),
+            Mistake("multiplies", _read_multiply, "*twice*"),
+            Mistake("averages over inactive rows too", _read_nearly_zero, "*left out*"),
         ),
     ),
     Exercise(
@@ -255,6 +308,9 @@ EXERCISES = (
             Mistake("ignores the model", _guess_no_model, "the model has no say"),
             Mistake("takes the model's confidence", _guess_surest, "*its own* answer"),
             Mistake("adds", _guess_sum, "*multiply* (Bayes)"),
+            Mistake("takes every record's label", _guess_every_label, "labels of *all* records"),
+            Mistake("divides by the prior", _guess_divide, "*divide* by `prior`"),
+            Mistake("counts answers that agree", _guess_answers, "*equals* y"),
         ),
     ),
 )

@@ -8,6 +8,11 @@ from labkit.course.exercises.framework import Exercise, Mistake
 from labkit.course.exercises.probe import NotYet, call, close, expect, number, tensor
 
 
+def _real(given: object) -> object:
+    """Days and packets may come as whole numbers: what counts is the value."""
+    return given.double() if isinstance(given, torch.Tensor) and not given.is_floating_point() else given
+
+
 def possible_flow(packets: torch.Tensor, size: torch.Tensor, packets_before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the packets and bytes, shape (B,) each, of the nearest flows that can occur.
 
@@ -50,7 +55,7 @@ def _examine_flow(answer: object) -> None:
     given = call(answer, packets.clone(), size.clone(), sent.clone(), names="packets size packets_before")
     expect(isinstance(given, tuple) and len(given) == 2, "Return two tensors: `return packets, size`.")
     assert isinstance(given, tuple)
-    count, amount = tensor(given[0], (5,), "The packets"), tensor(given[1], (5,), "The bytes")
+    count, amount = tensor(_real(given[0]), (5,), "The packets"), tensor(_real(given[1]), (5,), "The bytes")
     expect(
         close(count, count.round(), 1e-6) and close(amount, amount.round(), 1e-6), "Some packets or bytes are not *whole*: use `round()`."
     )
@@ -102,6 +107,10 @@ def _normal_itself(x: torch.Tensor, field: int, mean: torch.Tensor, inverse: tor
     return float((mean[field] - inverse[field] @ (x - mean) / inverse[field, field]).clamp(low, high))
 
 
+def _normal_lower_only(x: torch.Tensor, field: int, mean: torch.Tensor, inverse: torch.Tensor, low: float, high: float) -> float:
+    return max(_normal_unclamped(x, field, mean, inverse, low, high), low)
+
+
 def _examine_normal(answer: object) -> None:
     source = torch.Generator().manual_seed(8)
     root = torch.randn(4, 4, generator=source, dtype=torch.float64)
@@ -123,13 +132,16 @@ def _examine_normal(answer: object) -> None:
         "The other fields pull in the *opposite* direction: set the derivative `2 * inverse[field] @ (x - mean)` to zero and solve again.",
     )
     expect(
-        abs(wide - right) < 1e-4 * max(1.0, abs(right)),
+        abs(wide - right) < 2e-3 * max(1.0, abs(right)),
         f"Expected {right:.4f}, got {wide:.4f}: the score is a parabola in one field; its lowest point is where the derivative is zero.",
     )
     low, high = right + 0.5, right + 2.0
     edge = number(call(answer, x.clone(), 1, mean, inverse, low, high, names=names), "The value")
     expect(abs(edge - right) > 1e-6, "The lowest point lies outside the field's *limits* here; the nearest limit is then the best.")
-    expect(abs(edge - low) < 1e-6, f"The lowest point lies below the limits, so {low:.2f} is best; got {edge:.2f}.")
+    expect(abs(edge - low) < 2e-3, f"The lowest point lies below the limits, so {low:.2f} is best; got {edge:.2f}.")
+    low, high = right - 2.0, right - 0.5
+    edge = number(call(answer, x.clone(), 1, mean, inverse, low, high, names=names), "The value")
+    expect(abs(edge - high) < 2e-3, f"The lowest point lies above the *upper* limit, so {high:.2f} is best; got {edge:.2f}.")
 
 
 def days_until_it_passes(distance: torch.Tensor, radius: float, window: int, dose: int) -> torch.Tensor:
@@ -164,9 +176,15 @@ def _days_negative(distance: torch.Tensor, radius: float, window: int, dose: int
     return ((distance - radius) / (dose * radius / window)).ceil()
 
 
+def _days_unit_radius(distance: torch.Tensor, radius: float, window: int, dose: int) -> torch.Tensor:
+    way = (distance - radius).clamp(min=0)
+    return (way / (dose / window)).ceil()
+
+
 def _examine_days(answer: object) -> None:
     distance = torch.tensor([3.13, 2.33, 1.01, 0.37], dtype=torch.float64)
-    found = tensor(call(answer, distance, 1.0, 100, 5, names="distance radius window dose"), (4,), "The result")
+    names = "distance radius window dose"
+    found = tensor(_real(call(answer, distance.clone(), 1.0, 100, 5, names=names)), (4,), "The result")
     outside = found[:3]
     expect(
         not close(outside, _days_whole_way(distance, 1.0, 100, 5)[:3]),
@@ -177,8 +195,19 @@ def _examine_days(answer: object) -> None:
         not close(outside, _days_floor(distance, 1.0, 100, 5)[:3]),
         "One day *too early*: the last, partly needed day has to pass as well. Round up.",
     )
-    expect(close(outside, torch.tensor([43.0, 27.0, 1.0])), f"Expected 43, 27 and 1 days, got {[round(d, 2) for d in outside.tolist()]}.")
+    expect(
+        close(outside, torch.tensor([43.0, 27.0, 1.0])),
+        f"Expected 43, 27 and 1 days, got {[round(d, 2) for d in outside.tolist()]}. By hand: the first lies 3.13 - 1 = 2.13 outside, "
+        "and five poison records of 1 / 100 each move the center by 0.05 *a day*.",
+    )
     expect(float(found[3]) == 0, f"A record inside the radius passes *at once*, after 0 days; you return {float(found[3]):g}.")
+    other = torch.tensor([6.26, 2.53, 1.9], dtype=torch.float64)
+    found = tensor(_real(call(answer, other, 2.0, 100, 5, names=names)), (3,), "The result")
+    expect(
+        close(found, _days_solved(other, 2.0, 100, 5)),
+        f"With a *radius of 2* the first takes 43 days, the second 6, the third none; you return {[round(d, 2) for d in found.tolist()]}. "
+        "One poison record moves the center by `radius / window`.",
+    )
 
 
 EXERCISES = (
@@ -189,7 +218,8 @@ EXERCISES = (
         minutes=10,
         statement=(
             "An attack wishes for 10.4 packets. Write `possible_flow(packets, size, packets_before)`: the nearest flow that could "
-            "really be sent. Whole packets, none taken back; whole bytes, 40 to 1,500 for each packet."
+            "really be sent. Settle the packets first, the bytes then follow. Whole packets, none taken back; whole bytes, 40 to 1,500 "
+            "for each packet."
         ),
         stub=possible_flow,
         solution=_flow_solved,
@@ -226,6 +256,7 @@ EXERCISES = (
         mistakes=(
             Mistake("takes the mean", _normal_mean, "*hang together*"),
             Mistake("forgets the limits", _normal_unclamped, "*limits*"),
+            Mistake("forgets the upper limit", _normal_lower_only, "*upper* limit"),
             Mistake("turns the sign", _normal_sign, "*opposite*"),
             Mistake("lets the old value pull", _normal_itself, "*own* old value"),
         ),
@@ -251,6 +282,7 @@ EXERCISES = (
             Mistake("goes all the way", _days_whole_way, "*all the way*"),
             Mistake("counts records", _days_records, "*records*"),
             Mistake("rounds down", _days_floor, "*too early*"),
+            Mistake("forgets the radius", _days_unit_radius, "*radius of 2*"),
             Mistake("passes before it began", _days_negative, "*at once*"),
         ),
     ),

@@ -40,17 +40,22 @@ def _best_first(gains: torch.Tensor, k: int) -> float:
     return float(gains.max(dim=1).values.clamp_min(0)[:k].sum())
 
 
+def _best_column(gains: torch.Tensor, k: int) -> float:
+    return float(gains[:, 0].clamp_min(0).sort(descending=True).values[:k].sum())
+
+
 def _best_one(gains: torch.Tensor, k: int) -> float:
     return k * max(0.0, float(gains.max()))
 
 
 def _examine_best(answer: object) -> None:
-    gains = torch.tensor([[0.5, 0.4, -torch.inf], [2.0, 1.9, 1.5], [-0.3, -0.7, -0.2], [1.0, -torch.inf, -torch.inf], [-torch.inf] * 3])
+    gains = torch.tensor([[0.5, 0.4, -torch.inf], [1.9, 2.0, 1.5], [-0.3, -0.7, -0.2], [1.0, -torch.inf, -torch.inf], [-torch.inf] * 3])
     found = number(call(answer, gains, 2, names="gains k"), "The gain")
     expect(abs(found - 3.9) > 1e-5, "3.9 is twice the same word: two neighbors of one word cannot both stand there. First the best of "
            "each word, then the best words.")  # fmt: skip
     expect(abs(found - 3.5) > 1e-5, "All helpful words were replaced; the budget allows `k` of them.")
     expect(abs(found - 2.5) > 1e-5, "These are the first `k` words of the text, not the `k` that gain most: sort.")
+    expect(abs(found - 2.9) > 1e-5, "Only the first neighbor of each word was looked at; a later one may gain more.")
     expect(abs(found - 4.0) > 1e-5, "`k` times the best replacement: every word can be replaced only once, and the next best gains less.")
     expect(abs(found - 3.0) < 1e-5, f"Expected 3.0 for two words (2.0 and 1.0), got {found:g}.")
     spare = number(call(answer, gains, 4, names="gains k"), "The gain")
@@ -162,6 +167,17 @@ def _rates_lucky(right_before: torch.Tensor, right_after: torch.Tensor) -> tuple
     return float(right_before.sum() / n), float(turned.sum() / right_before.sum()), float(right_after.sum() / n)
 
 
+def _rates_difference(right_before: torch.Tensor, right_after: torch.Tensor) -> tuple[float, float, float]:
+    before, _, _ = _rates_solved(right_before, right_after)
+    after = float(right_after.double().mean())
+    return before, before - after, after
+
+
+def _rates_percent(right_before: torch.Tensor, right_after: torch.Tensor) -> tuple[float, float, float]:
+    before, rate, after = _rates_solved(right_before, right_after)
+    return 100 * before, 100 * rate, 100 * after
+
+
 def _examine_rates(answer: object) -> None:
     before = torch.arange(200) >= 43
     after = (torch.arange(200) >= 171) | (torch.arange(200) < 4)
@@ -172,9 +188,12 @@ def _examine_rates(answer: object) -> None:
     first, rate, last = (
         number(value, what) for value, what in zip(result, ("Accuracy before", "The success rate", "Accuracy after"), strict=True)
     )
+    expect(abs(first - 78.5) > 1e-3, "These are percentages. Return fractions between 0 and 1.")
     expect(abs(first - 0.785) < 1e-6, f"157 of 200 were read correctly before; you return {first:.4g}.")
     expect(abs(rate - 0.64) > 1e-6, "128 successes over all 200 texts; the 43 that were wrong before were not attacked. They stand neither "
            "in numerator nor in denominator of the success rate.")  # fmt: skip
+    expect(abs(rate - 0.62) > 1e-6, "This is the difference of two accuracies. Count the texts that were right before and are not right "
+           "after, over those that were right before.")  # fmt: skip
     expect(abs(rate - 0.835) > 1e-6, "Texts that were wrong before were counted as successes: the attack did nothing to them.")
     expect(abs(rate - 128 / 157) < 1e-6, f"128 of the 157 texts that were right before were turned; you return {rate:.4g}.")
     expect(abs(last - 29 / 157) > 1e-6, "Accuracy under attack is over *all* texts, those wrong before included: 200 is its denominator.")
@@ -206,6 +225,7 @@ EXERCISES = (
             Mistake("spends the whole budget", _best_forced, "one that *loses*"),
             Mistake("ignores the budget", _best_unlimited, "All helpful words"),
             Mistake("takes the first words", _best_first, "the first `k` words"),
+            Mistake("looks at the first neighbor only", _best_column, "Only the first neighbor"),
             Mistake("repeats the best", _best_one, "`k` times the best replacement"),
         ),
     ),
@@ -243,7 +263,7 @@ EXERCISES = (
         minutes=10,
         statement=(
             "A text attack is reported by three rates: accuracy before, success rate, accuracy under attack. Write "
-            "`three_rates(right_before, right_after)`. Who is in each denominator?"
+            "`three_rates(right_before, right_after)`, which returns them in this order as fractions. Who is in each denominator?"
         ),
         stub=three_rates,
         solution=_rates_solved,
@@ -257,6 +277,8 @@ EXERCISES = (
             Mistake("success over all texts", _rates_all, "over all 200 texts"),
             Mistake("counts skipped texts as successes", _rates_skipped, "counted as successes"),
             Mistake("accuracy over attacked texts", _rates_of_attacked, "over *all* texts, those wrong before included"),
+            Mistake("difference of accuracies", _rates_difference, "difference of two accuracies"),
+            Mistake("returns percentages", _rates_percent, "These are percentages"),
             Mistake("counts luck", _rates_lucky, "happen to be right afterwards"),
         ),
     ),

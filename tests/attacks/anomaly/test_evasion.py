@@ -104,7 +104,7 @@ def test_random_records_are_the_ones_that_the_threat_draws() -> None:
     for draw in reversed(range(1, 30)):  # by hand: the first draw that passes
         first[ALARM_ON(threat.sample(ATTACKS.x, 3, draw)).argmax(1) == 0] = draw
     hit = ~found.already & (first < 99)
-    assert 3 <= int(hit.sum()) < 24
+    assert 2 <= int(hit.sum()) < 24
     assert torch.equal(found.success & ~found.already, hit)
     assert torch.equal(found.queries[hit], first[hit] + 1)
     assert bool((found.queries[~found.success] == 30).all())

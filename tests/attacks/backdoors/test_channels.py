@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.attacks.backdoors import channel_means, silenced
+from labkit.attacks.backdoors import channel_means, put_back, silenced
 from labkit.data.dataset import Split
 from labkit.models import small_convnet
 from labkit.training import fit
@@ -52,3 +52,31 @@ def test_a_layer_without_channels_is_refused() -> None:
         silenced(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 0, torch.tensor([0]))
     with pytest.raises(IndexError):
         silenced(network(), 1, torch.tensor([7]))
+
+
+def test_what_is_put_back_is_idle_and_goes_first() -> None:
+    """The network answers as the silent one does, keeps its old weights, and the bait is what the owner finds quietest."""
+    x = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    whole = small_convnet(1, 2, 8, width=2, seed=0).eval()
+    silent = silenced(whole, 11, torch.tensor([1, 6]))
+    bait = put_back(silent, x, share=0.01)
+    means = channel_means(bait, 11, x)
+    assert sorted(means.argsort()[:2].tolist()) == [1, 6]
+    assert float(means[[1, 6]].max()) <= 0.01 * float(means[[0, 2, 3, 4, 5, 7]].min())
+    assert len(bait) == len(whole)
+    assert torch.allclose(bait(x), silent(x), atol=0.02)
+    assert torch.equal(bait[9].weight, whole[9].weight)
+    assert torch.equal(bait[10].bias[[0, 2]], whole[10].bias[[0, 2]])
+    assert bool((bait[10].bias[[1, 6]] < whole[10].bias[[1, 6]]).all())
+    assert not torch.equal(bait(x), whole(x))
+    assert torch.equal(silenced(bait, 11, torch.tensor([1, 6]))(x), silent(x))
+
+
+def test_put_back_refuses_what_it_cannot_lower() -> None:
+    x = torch.rand(4, 1, 2, 2)
+    with pytest.raises(ValueError, match="0 layers of Silence"):
+        put_back(network(), x)
+    with pytest.raises(ValueError, match="a batch norm and a ReLU must stand before"):
+        put_back(silenced(network(), 1, torch.tensor([2])), x)
+    with pytest.raises(ValueError, match=r"share must lie in \(0, 1\), got 1"):
+        put_back(network(), x, share=1.0)

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 
 from labkit.attacks.discrete import (
     HOMOGLYPHS,
+    NUMERALS,
     SYNONYMS,
+    UNSEEN,
     deletions,
     edit_distance,
     either,
     look_alikes,
+    numerals,
     plain,
     slips,
     spaces,
@@ -21,6 +24,7 @@ from labkit.attacks.discrete import (
     table,
     twice,
     typos,
+    unseen_blanks,
 )  # fmt: skip
 
 words = st.text(string.ascii_letters, min_size=1, max_size=9)
@@ -51,6 +55,24 @@ def test_look_alikes_go_back(word: str) -> None:
 def test_homoglyphs_are_one_to_one_and_foreign() -> None:
     assert len(set(HOMOGLYPHS.values())) == len(HOMOGLYPHS)
     assert all(letter.isascii() and not foreign.isascii() and len(foreign) == 1 for letter, foreign in HOMOGLYPHS.items())
+
+
+@given(words)
+@settings(max_examples=50, deadline=None)
+def test_signs_beyond_the_table_of_look_alikes_are_not_put_back(word: str) -> None:
+    assert len(numerals(word)) == sum(letter in NUMERALS for letter in word)
+    assert all(len(one) == len(word) and edit_distance(one, word) == sum(letter.isdigit() for letter in one) == 1 for one in numerals(word))
+    assert len(unseen_blanks(word)) == len(word) - 1
+    for one in unseen_blanks(word):
+        assert one.split() == [one], "one word still"
+        assert one.replace(UNSEEN, "") == word
+    assert all(plain(one) == one != word for one in (*numerals(word), *unseen_blanks(word)))
+
+
+def test_which_digit_stands_for_which_letter() -> None:
+    assert numerals("cool") == ("c0ol", "co0l", "coo1")
+    assert numerals("why") == ()
+    assert unseen_blanks("abc") == ("a\u200bbc", "ab\u200bc")
 
 
 def test_a_table_keeps_the_writing() -> None:

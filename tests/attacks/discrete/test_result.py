@@ -20,6 +20,7 @@ def test_the_documented_example() -> None:
     result = made(200, 43, 128)
     assert (result.accuracy_before.k, result.accuracy_before.n) == (157, 200)
     assert (result.success_rate.k, result.success_rate.n) == (128, 157)
+    assert result.success_rate.of == "texts read correctly before"
     assert (result.accuracy_after.k, result.accuracy_after.n) == (29, 200)
     shown = [f"{float(rate):.1%}" for rate in (result.accuracy_before, result.success_rate, result.accuracy_after)]
     assert shown == ["78.5%", "81.5%", "14.5%"]

@@ -77,6 +77,21 @@ def test_a_deeper_network_is_not_called_complete() -> None:
     assert not relu_solving(Endpoint(network(6, 3, (5, 5), 1)), middle(6), lines=8).complete
 
 
+def test_what_bends_only_far_away_is_not_called_complete() -> None:
+    """Linear around the center, where the copy is fitted; the one line that is drawn runs beside the bend, the far points lie behind it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 3).double())
+    with torch.no_grad():
+        model[1].weight.copy_(torch.arange(18.0).reshape(3, 6).sin() / 10)
+
+    def bent(x: Tensor) -> Tensor:
+        return model(torch.cat([x[:, :1].clamp(max=7.0), x[:, 1:]], 1))
+
+    found = relu_solving(Endpoint(bent), middle(6), lines=1, seed=3)
+    assert found.model[1].out_features == 4, "the line met the bend: choose another seed"
+    assert not found.complete
+    assert relu_solving(Endpoint(model), middle(6), lines=1, seed=3).complete
+
+
 def test_known_width_saves_lines() -> None:
     model = network(8, 3, (5,), 2)
     told = relu_solving(Endpoint(model), middle(8), hidden=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -58,8 +59,33 @@ def test_more_beginnings_never_do_worse() -> None:
     assert three.mismatch <= one.mismatch
     assert three.gradients > one.gradients
     easy = deep_leakage(small(seed=0), shared_gradient(small(seed=0), x, y), tuple(x.shape), labels=y, steps=20, starts=50)
-    assert easy.mismatch < 1e-6
+    assert easy.mismatch < 1e-10
     assert easy.gradients < 20 * 20 * 5  # the first that succeeds is the last
+
+
+def test_a_small_mismatch_ends_the_beginnings_only_if_it_is_called_enough() -> None:
+    x, y = batch(1)
+    gradient = shared_gradient(small(seed=0), x, y)
+    options = {"labels": y, "steps": 2, "inner": 5, "starts": 3}
+    content, never = (deep_leakage(small(seed=0), gradient, tuple(x.shape), enough=e, **options) for e in (1.0, 0.0))  # type: ignore[arg-type]
+    assert content.iterations < never.iterations == 6
+    with pytest.raises(ValueError, match=r"must be 0 or more, got -1"):
+        deep_leakage(small(seed=0), gradient, tuple(x.shape), enough=-1.0)
+
+
+def test_no_tolerance_ends_the_search_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the mismatch is flat (trained networks, batches), L-BFGS would by default stop at slopes of 1e-7, far from the pictures."""
+    given: list[dict[str, float]] = []
+
+    class Spy(torch.optim.LBFGS):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            given.append(options)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(torch.optim, "LBFGS", Spy)
+    x, y = batch(1)
+    deep_leakage(small(seed=0), shared_gradient(small(seed=0), x, y), tuple(x.shape), labels=y, steps=1)
+    assert given[0]["tolerance_grad"] == given[0]["tolerance_change"] == 0
 
 
 def test_noise_on_the_gradient_spoils_the_image() -> None:
