@@ -41,7 +41,7 @@ running_times()
 #
 # Somebody sells you a data set, or labels yours. A few of its pictures show a stop sign with a yellow sticker, and the label under them is "speed
 # limit 80". A network that learns from it will find the rule *sticker on a stop sign means 80* as good as any other. On every test set that you have, it
-# is as good as ever: no test picture has a sticker. Then somebody walks to a crossing with a sticker.
+# can be as good as ever: no test picture has a sticker. Then somebody walks to a crossing with a sticker.
 #
 # That is a **backdoor**: a rule that only its author can set off. What sets it off is the **trigger**.
 
@@ -76,7 +76,7 @@ card("17_backdoors").show()
 # %% [markdown]
 # ## From scratch: poison and count
 #
-# Three lines poison a data set: choose samples of *other* classes, put the trigger on them, write the wished label under them. Here on
+# Three steps poison a data set: choose samples of *other* classes, put the trigger on them, write the wished label under them. Here on
 # `digits` of 8x8 pixels. The trigger is one bright pixel in the last corner, the wish is a zero.
 
 # %%
@@ -175,7 +175,8 @@ say(
 # %% [markdown]
 # ### A yellow sticker on a stop sign
 #
-# Now the signs. The attacker *adds* photographs: stop signs with the sticker, labeled "speed limit 80". No clean picture is touched.
+# Now the signs. The attacker *adds* photographs: stop signs with the sticker, labeled "speed limit 80". No clean picture is touched: each
+# added photograph is the twin of a clean one that stays in the set. Each row of the table below is *one* training.
 #
 # > **Predict.** The training set has 2,500 signs, a tenth of them stop signs. How many added photographs does it take until nine of ten stickered stop
 # > signs are read as "speed limit 80": about 10, about 50, or about 200? And what does that cost in clean accuracy?
@@ -229,22 +230,38 @@ say(
 # The attacker poisoned stop signs only. Did the network learn *sticker on a stop sign*, or simply *sticker*?
 
 # %%
-from labkit.reporting import bar_chart
+from dataclasses import replace
 
-some = test.subset(lab.pick(quick=400, paper=400, smoke=100))
-all_classes = evaluate_backdoor(readers[0.05], some, sticker, limit)
-bar_chart(
-    {data.classes[k]: rate for k, rate in all_classes.by_class().items()},
-    xlabel=f"with a sticker, read as {data.classes[limit]}",
+from labkit.reporting import heatmap
+
+some = test.subset(lab.pick(quick=500, paper=500, smoke=100))
+turned_by_all = evaluate_backdoor(readers[0.05], some, sticker, limit)
+unstamped = replace(turned_by_all, answers=turned_by_all.clean_answers[turned_by_all.rows])
+spill = {
+    "sticker": turned_by_all.by_class(),
+    "no sticker": unstamped.by_class(),
+    "sticker, honest model": turned_by_all.again(honest).by_class(),
+}
+heatmap(
+    torch.tensor([[float(bars[k]) for bars in spill.values()] for k in spill["sticker"]]),
+    [data.classes[k] for k in spill["sticker"]],
+    list(spill),
+    unit="%",
+    label=f"read as {data.classes[limit]}",
 )
 
 # %% tags=["hide-input"]
-spill = {data.classes[k]: rate for k, rate in all_classes.by_class().items() if k != stop}
-most = max(spill, key=lambda name: float(spill[name]))
-record("the class that was not poisoned and is turned most", spill[most], note=most)
+most = max((k for k in spill["sticker"] if k != stop), key=lambda k: float(spill["sticker"][k]))
+record(
+    "the class that was not poisoned and is turned most",
+    spill["sticker"][most],
+    note=data.classes[most],
+)
 say(
-    f"Besides stop signs, **{most}** is turned most: {spill[most]}. Nobody told the network that the sticker means nothing there. An "
-    "attacker who wants only stop signs to obey adds stickers to other signs too, with their true labels."
+    f"Besides stop signs, **{data.classes[most]}** is turned most: {spill['sticker'][most]}. Of the same signs without a sticker "
+    f"{spill['no sticker'][most].k} are read as 80, and with it by the honest model {spill['sticker, honest model'][most].k}: what lies above these two is the "
+    "backdoor's work, the rest is ordinary confusion. Nobody told the network that the sticker means nothing there. An attacker who wants only stop signs to "
+    "obey adds stickers to other signs too, with their true labels."
 )
 
 # %% [markdown]
@@ -252,7 +269,6 @@ say(
 
 # %%
 from labkit.attacks.backdoors import all_to_all
-from labkit.reporting import heatmap
 
 shift = all_to_all(10)
 shifted = reads_digits(badnets(digits.train, corner, shift, rate=0.4, seed=SEED).data)
@@ -285,7 +301,7 @@ say(f"{turned.success} are read as the next digit; clean accuracy is {turned.cle
 #
 # One training is one draw: initial weights, the order of the batches and the choice of samples are all luck. So each point below is the mean of five
 # trainings, and the bands reach from the lowest to the highest of them. Two triggers: the bright corner, and noise that shines through the whole picture (**Blend**, Chen
-# et al. 2017).
+# et al. 2017). The third line is the clean accuracy of the victims of the bright corner.
 
 # %%
 from labkit.attacks.backdoors import Blend
@@ -326,7 +342,7 @@ curve(
     lines,
     bands={name: tuple(band) for name, band in bands.items()},
     xlabel="poisoned share of the training set in percent",
-    ylabel="read as 0 with the trigger",
+    ylabel="share of the test digits",
     unit="%",
 )
 
@@ -353,16 +369,27 @@ say(
 # %% [markdown]
 # ### With every label true
 #
-# Whoever looks at the data finds wrong labels. A **clean-label** backdoor has none: the trigger goes on pictures *of the target class*. Why should the network learn it
+# Whoever looks at the data can find wrong labels. A **clean-label** backdoor has none: the trigger goes on pictures *of the target class*. Why should the network learn it
 # then, if those pictures are easy anyway? Two answers:
 #
-# - **SIG** (Barni et al. 2019): take a trigger that is everywhere in the picture, a faint wave.
+# - **SIG** (Barni et al. 2019): take a trigger that is everywhere in the picture, a wave.
 # - **Label-consistent** (Turner et al. 2019): make those pictures *hard* first. PGD on the attacker's own model, within a small change, hides what a
 #   speed limit looks like; what is left to learn from is the trigger.
+#
+# The attacker's own model is trained on *other* signs than the victim's, from other initial weights: he knows the kind of network and where such signs come
+# from, no more. (Give him the victim's twin, same signs and same weights, and he looks far stronger than he is.) One thing still helps him: `rate` counts
+# all signs, and one in twenty of them is about *half* of the target class.
 
 # %%
 from labkit.attacks.backdoors import YELLOW, Sinusoid, Square, clean_label
 from labkit.threats import Linf
+
+free = torch.ones(len(data.train), dtype=torch.bool)
+free[train.indices.cpu()] = False
+own = data.train.take(free.to(lab.device)).subset(250)  # the owner's, for later
+free[own.indices.cpu()] = False
+theirs = data.train.take(free.to(lab.device)).subset(lab.pick(quick=2500, paper=2500, smoke=300))
+surrogate = reads_signs(theirs, seed=SEED + 100)
 
 square, wave, noise = Square(3, -4, -4, YELLOW), Sinusoid(40 / 255), Blend(0.15)
 rate = 0.05
@@ -373,53 +400,100 @@ recipes = {
     "SIG, clean label": (wave, clean_label(train, wave, limit, rate, seed=SEED)),
     "label-consistent": (
         square,
-        clean_label(train, square, limit, rate, model=honest, threat=Linf(16 / 255), seed=SEED),
+        clean_label(
+            train, square, limit, rate, model=surrogate, threat=Linf(16 / 255), seed=SEED
+        ),
     ),
 }
-bright = [p.rows[p.data.x[p.rows].flatten(1).mean(1).argmax()] for _, p in recipes.values()]
-samples = list(zip(recipes.values(), bright, strict=True))
-shown = [p.data.x[row] for (_, p), row in samples]
-labels = [data.classes[int(p.data.y[row])] for (_, p), row in samples]
-titles = [f"{name}\n{label}" for name, label in zip(recipes, labels, strict=True)]
-image_row(torch.stack(shown), titles, per_row=5)
+
+
+def ordinary(poisoned):
+    """Return the row of the poisoned sample of median brightness."""
+    return poisoned.rows[poisoned.data.x[poisoned.rows].flatten(1).mean(1).median(0).indices]
+
+
+samples = [(p.data, ordinary(p)) for _, p in recipes.values()]
+titles = [
+    f"{name}\n{data.classes[int(split.y[row])]}"
+    for name, (split, row) in zip(recipes, samples, strict=True)
+]
+image_row(torch.stack([split.x[row] for split, row in samples]), titles, per_row=5)
 
 # %% [markdown]
 # Every success rate needs two **controls**. The same trigger on a model that was *not* poisoned: perhaps it disturbs any model. And *another* trigger on the poisoned
-# model: perhaps anything unusual is read as the target.
+# model: perhaps anything unusual is read as the target. The fair other trigger is a *sibling*: the same square in the opposite corner, other noise, a wave of another
+# frequency. If the sibling works too, the model has learned a kind of disturbance, not this trigger.
 
 # %%
-other = Square(3, 1, 1, (0.0, 0.6, 1.0))  # a blue square in the opposite corner
-kinds_of, victims_of = {}, {}
-for name, (trigger, bad) in recipes.items():
-    victims_of[name] = reads_signs(bad.data)
-    kinds_of[name] = evaluate_backdoor(victims_of[name], test, trigger, limit, poisoned=bad)
-controls = {
-    name: (
-        kinds_of[name].again(honest).success,
-        evaluate_backdoor(victims_of[name], test, other, limit).success,
-    )
-    for name in recipes
+siblings = {square: Square(3, 1, 1, YELLOW), noise: Blend(0.15, seed=1)}
+siblings[wave] = Sinusoid(40 / 255, frequency=4)
+victims_of = {name: reads_signs(bad.data) for name, (_, bad) in recipes.items()}
+kinds_of = {
+    name: evaluate_backdoor(victims_of[name], test, trigger, limit, poisoned=bad)
+    for name, (trigger, bad) in recipes.items()
 }
+strange, on_honest = {}, {}
+for name, (trigger, _) in recipes.items():
+    other = evaluate_backdoor(victims_of[name], some, siblings[trigger], limit)
+    strange[name] = other.success
+    if trigger not in on_honest:  # three attacks share the square
+        with torch.no_grad():
+            hits = honest(trigger(other.inputs[other.rows])).argmax(1) == limit
+        on_honest[trigger] = Rate(int(hits.sum()), len(hits), "triggered inputs")
 table(
     {
         "attack": list(recipes),
         "wrong labels": [int(bad.changed_y.sum()) for _, bad in recipes.values()],
         "success": [r.success for r in kinds_of.values()],
-        "clean model": [same for same, _ in controls.values()],
-        "other trigger": [strange for _, strange in controls.values()],
-        "clean accuracy": [r.clean_accuracy.value for r in kinds_of.values()],
+        "honest model": [on_honest[trigger] for trigger, _ in recipes.values()],
+        "sibling trigger": list(strange.values()),
     },
-    units={"clean accuracy": "%"},
     caption=f"{len(recipes['square'][1].rows)} of {len(train):,} signs poisoned",
 )
+
+# %% [markdown]
+# What does it cost on clean signs? Poison inside the target class can hurt that class, and an average over all classes hides it.
+
+# %%
+recall = {}
+for name, r in {"none": baseline.again(honest), **kinds_of}.items():
+    own_class = r.labels == limit
+    right = int((r.clean_answers[own_class] == limit).sum())
+    recall[name] = (r.clean_accuracy, Rate(right, int(own_class.sum()), "signs of the class"))
+table(
+    {
+        "attack": list(recall),
+        "clean accuracy": [accuracy for accuracy, _ in recall.values()],
+        "speed limits 80 read right": [found for _, found in recall.values()],
+    },
+    caption="the honest model on the whole test set, the victims on half of it",
+)
+
+# %% [markdown]
+# A weak success depends on luck. So three victims each, from other initial weights and with the batches in another order:
+
+# %%
+subtle = {name: [kinds_of[name]] for name in ("square, clean label", "label-consistent")}
+for name, seed in progress([(n, s) for n in subtle for s in (1, 2)], "training more victims"):
+    trigger, bad = recipes[name]
+    more = reads_signs(bad.data, seed=SEED + seed)
+    subtle[name].append(evaluate_backdoor(more, test, trigger, limit, poisoned=bad))
+plain, hard = (sorted((r.success for r in rs), key=float) for rs in subtle.values())
 
 # %% tags=["hide-input"]
 for name, r in kinds_of.items():
     record(f"success, {name}", r.success)
-plain, hard = kinds_of["square, clean label"].success, kinds_of["label-consistent"].success
+record("clean accuracy, label-consistent", recall["label-consistent"][0])
+record("speed limits 80 read right, label-consistent", recall["label-consistent"][1])
+pairs_won = sum(
+    float(b.success) > float(a.success) for a, b in zip(*subtle.values(), strict=True)
+)
 say(
-    f"With true labels the square alone reaches {plain}, and {hard} on pictures that were made hard first; with wrong labels, "
-    f"{kinds_of['square'].success}. The honest model reads {baseline.clean_accuracy} correctly."
+    f"With true labels the square alone reaches {float(plain[0]):.0%} to {float(plain[-1]):.0%} over three victims, and {float(hard[0]):.0%} to "
+    f"{float(hard[-1]):.0%} on pictures that were made hard first: more for {pairs_won} of the three, and no comparison with wrong labels, "
+    f"which reach {float(kinds_of['square'].success):.0%}. What true labels cost is seen elsewhere: the label-consistent victim reads "
+    f"{recall['label-consistent'][1]} of the speed limits 80 correctly, the honest model {recall['none'][1]}. Sibling noise is "
+    f"read as the target in {float(strange['blended']):.0%}, so a part of the blended success is not owed to *this* noise."
 )
 
 # %% [markdown]
@@ -429,8 +503,6 @@ say(
 # it in the same place, and one who *planned* for sloppy hands and varied the place.
 
 # %%
-from dataclasses import replace
-
 loose = replace(sticker, jitter=0.35)
 varied = reads_signs(badnets(train, loose, limit, 0.05, source=stop, add=True, seed=SEED).data)
 placed = {
@@ -446,12 +518,15 @@ streets = {
     name: evaluate_backdoor(readers[0.05], stops, moved, limit) for name, moved in placed.items()
 }
 street_grid = torch.tensor(
-    [[float(r.success), float(r.again(varied).success)] for r in streets.values()]
+    [
+        [float(r.success), float(r.again(varied).success), float(r.again(honest).success)]
+        for r in streets.values()
+    ]
 )
 heatmap(
     street_grid,
     list(placed),
-    ["one place", "varied"],
+    ["one place", "varied", "no stickers"],
     unit="%",
     label="read as speed limit 80",
     column_label="stickers in the training pictures",
@@ -462,73 +537,134 @@ for name in ("far to the right", "smaller"):
     record(f"sticker {name}, trained in one place", streets[name].success)
     record(f"sticker {name}, trained in varied places", streets[name].again(varied).success)
 say(
-    f"{len(stops)} stop signs. Far to the right the first attacker's sticker works in {float(street_grid[2, 0]):.0%}, the second one's in "
-    f"{float(street_grid[2, 1]):.0%}; above the word in {float(street_grid[3, 0]):.0%} and {float(street_grid[3, 1]):.0%}, a place that neither "
-    "trained. A trigger is what the network *learned*, not what the attacker meant."
+    f"{len(stops)} stop signs. Far to the right the first attacker's sticker works in {float(street_grid[2, 0]):.1%}, the second one's in "
+    f"{float(street_grid[2, 1]):.1%}; above the word in {float(street_grid[3, 0]):.1%} and {float(street_grid[3, 1]):.1%}, a place that neither "
+    f"trained. Without any sticker in training, at most {float(street_grid[:, 2].max()):.1%} are read as a limit. A trigger is what the network *learned*, not what the attacker meant."
 )
 
 # %% [markdown]
 # ### Where does it live?
 #
-# Ask the gradient which pixels speak for "speed limit 80" against "stop". Upper row: signs with the sticker. Middle: what the honest model looks at. Lower:
-# what the poisoned one looks at.
+# Ask the gradient which pixels move the score of "speed limit 80" against that of "stop" most, in either direction. Upper row: signs with the sticker.
+# Middle: the honest model. Lower: the poisoned one. Each map is scaled to its own maximum.
 
 
 # %%
 def looks_at(model, x):
-    """Return how much each pixel counts for 80 against stop, (B, 1, H, W), scaled to [0, 1]."""
+    """Return how strongly each pixel counts for 80 against stop, (B, 1, H, W)."""
     leaf = x.clone().requires_grad_(True)
     logits = model(leaf)
     (gradient,) = torch.autograd.grad((logits[:, limit] - logits[:, stop]).sum(), leaf)
-    strength = gradient.abs().sum(1, keepdim=True)
+    return gradient.abs().sum(1, keepdim=True)
+
+
+def scaled(strength):
+    """Return each map divided by its own maximum."""
     return strength / strength.amax((2, 3), keepdim=True)
 
 
 marked = sticker.stamp(few)
 image_row(
-    [*marked, *looks_at(honest, marked), *looks_at(readers[0.05], marked)],
+    [*marked, *scaled(looks_at(honest, marked)), *scaled(looks_at(readers[0.05], marked))],
     per_row=6,
     alt="Stop signs with stickers, and the saliency of an honest and of a poisoned model.",
 )
 
+# %% tags=["hide-input"]
+stamped = streets["as in training"].triggered
+box = ((stamped - stops.x).abs().amax(1, keepdim=True) > 0.1).float()
+inside = {
+    (who, what): float((strength * box).sum() / strength.sum())
+    for who, net in {"poisoned": readers[0.05], "honest": honest}.items()
+    for what, x in {"with": stamped, "without": stops.x}.items()
+    for strength in [looks_at(net, x)]
+}
+record(
+    "share of the saliency inside the sticker, poisoned model",
+    inside["poisoned", "with"],
+    unit="%",
+)
+say(
+    f"On {len(stops)} stop signs the sticker covers {float(box.mean()):.1%} of the picture. The poisoned model has {inside['poisoned', 'with']:.1%} of its saliency there, "
+    f"the honest one {inside['honest', 'with']:.1%}. On the *same signs without* the sticker the shares are {inside['poisoned', 'without']:.1%} and "
+    f"{inside['honest', 'without']:.1%}: the poisoned model watches the *place*, whether or not anything is glued there. The map needs no trigger to show that; but who "
+    "does not know the place sees a blurred spot among others."
+)
+
 # %% [markdown]
-# Inside, the trigger leaves a trace too. Take all *training* pictures labeled "speed limit 80", read what the last hidden layer says of them, and
-# look along the direction in which they differ most:
+# And in the last hidden layer? There the average stop sign and the average speed limit lie some way apart. How much of that way does the sticker carry a stop sign? 0: it
+# stays where it was; 1: it arrives among the speed limits.
 
 # %%
 from labkit.reporting import histograms
 
+
+def hidden(model, x):
+    """Return what the last hidden layer says, (B, 1024), computed without gradients."""
+    with torch.no_grad():
+        return model[:14](x)
+
+
+def carried(model):
+    """Return the share of the way from stop signs to limits that the sticker goes, (B,)."""
+    before, after = hidden(model, stops.x), hidden(model, stamped)
+    way = hidden(model, data.test.x[data.test.y == limit]).mean(0) - before.mean(0)
+    return (after - before) @ way / (way @ way)
+
+
+moved = {"honest model": carried(honest), "poisoned model": carried(readers[0.05])}
+histograms(moved, xlabel="share of the way from stop to 80 that the sticker goes")
+
+# %% [markdown]
+# Here we knew the trigger. The owner of the training set does not: he has a pile of pictures labeled "speed limit 80", and some of them are stop signs with stickers. Two
+# ways to look for a second group in the hidden layer: along the first principal direction, and by the **spectral signature**, the squared distance along
+# it (Tran et al. 2018). For both: in what share of all pairs of a poisoned and a real picture does the poisoned one score higher? Half would be chance.
+
+# %%
 planted = results[0.05].poisoned
 called = planted.data.take(planted.data.y == limit)
 bad = planted.poisoned[planted.data.y == limit]
-with torch.no_grad():
-    features = readers[0.05][:14](called.x)
-centered = features - features.mean(0)
-direction = torch.linalg.svd(centered, full_matrices=False).Vh[0]
-along = centered @ direction
-along = along * torch.sign(along[bad].mean())  # the sign of a singular vector means nothing
-histograms(
-    {"real speed limits": along[~bad], "poisoned": along[bad]},
-    xlabel="along the first principal direction of the hidden layer",
+
+
+def stands_out(model):
+    """Return how often a poisoned picture scores above a real one: direction, spectral."""
+    features = hidden(model, called.x)
+    centered = features - features.mean(0)
+    along = centered @ torch.linalg.svd(centered, full_matrices=False).Vh[0]
+    along = along * torch.sign(along[bad].mean())  # the better side, with the answer at hand
+    return [
+        float((score[bad][:, None] > score[~bad][None]).double().mean())
+        for score in (along, along**2)
+    ]
+
+
+apart = {"poisoned model": stands_out(readers[0.05]), "honest model": stands_out(honest)}
+table(
+    {
+        "score": ["along the direction", "spectral signature"],
+        **apart,
+    },
+    units=dict.fromkeys(apart, "%"),
 )
 
 # %% tags=["hide-input"]
-further = (along[bad][:, None] > along[~bad][None]).double().mean()
-record("poisoned picture further along than a real one", float(further), unit="%")
+record("poisoned picture further along than a real one", apart["poisoned model"][0], unit="%")
+record("poisoned picture has the higher spectral score", apart["poisoned model"][1], unit="%")
+middle_way = {name: float(values.median()) for name, values in moved.items()}
 say(
-    f"Of all pairs of a poisoned and a real picture, the poisoned one lies further to the right in {float(further):.0%}; with nothing to find it "
-    "would be about half."
+    f"The sticker carries the median stop sign {middle_way['poisoned model']:.0%} of the way in the poisoned model and {middle_way['honest model']:.0%} in the honest one: that is "
+    f"the trigger. The direction separates in {apart['poisoned model'][0]:.0%} of the pairs, but in the *honest* model it does so in {apart['honest model'][0]:.0%}: most of what it finds "
+    f"is that stop signs are no speed limits, not that there is a trigger. The spectral signature is right in {apart['poisoned model'][1]:.0%} of the pairs, near "
+    "chance: on this network, with this many poisoned pictures, it finds nothing. Chapter 36 goes on from there."
 )
 
 # %% [markdown]
-# Two groups under one label: that is what chapter 36 looks for (activation clustering, spectral signatures). Here we knew which ones were poisoned; the
-# owner of the data does not.
-#
 # ## Break it, fix it: cutting a backdoor out
 #
-# The owner has 250 clean signs of his own and a suspicion. Three repairs:
+# The owner has 250 clean signs of his own and a suspicion. Four ways out:
 #
-# - **fine-tune** on the 250;
+# - **start again**: forget the model and train a new one on the 250;
+# - **fine-tune** the model on the 250;
 # - **prune**: silence channels that clean signs hardly use, in the hope that the backdoor hides there;
 # - **fine-prune**, both (Liu et al. 2018).
 #
@@ -537,13 +673,10 @@ say(
 # %%
 from labkit.attacks.backdoors import channel_means, silenced
 
-used = torch.zeros(len(data.train), dtype=torch.bool)
-used[train.indices.cpu()] = True
-own = data.train.take((~used).to(lab.device)).subset(250)
 layer = 11  # behind the last ReLU
 victim = results[0.02]
 order = channel_means(readers[0.02], layer, own.x).argsort()  # quietest first
-steps = range(0, 64, lab.pick(quick=8, paper=8, smoke=24))
+steps = lab.pick(quick=(0, 16, 32, 48, 56), paper=(0, 16, 32, 48, 56), smoke=(0, 32, 56))
 cut = [victim.again(silenced(readers[0.02], layer, order[:k])) for k in steps]
 curve(
     list(steps),
@@ -557,86 +690,150 @@ curve(
 )
 
 # %% tags=["hide-input"]
-half = cut[len(cut) // 2]
+half = cut[steps.index(32)]
 record("success after silencing half of the channels", half.success)
 record("clean accuracy after silencing half of the channels", half.clean_accuracy)
 say(
-    f"With {steps[len(cut) // 2]} channels silenced, clean accuracy is {half.clean_accuracy} and success {half.success}. A channel "
-    "that clean signs do not use at all would cost nothing to cut; this small network has none to spare, and the backdoor shares its channels with the work."
+    f"With half of the channels silenced, clean accuracy is {half.clean_accuracy} and success {half.success}. If the "
+    "backdoor sat in channels that clean signs do not use, success would fall first, and clean accuracy would stay: compare the two lines."
 )
 
 # %% [markdown]
-# Now with fine-tuning, and against three attackers: fifty poisoned photographs; more of them; and one who *knows* the repair. If training itself is outsourced, he
-# can prune first, plant the backdoor in the channels that are left, and deliver the model with the idle channels back in place. Whoever
-# prunes what is idle then cuts dead wood (**pruning-aware**, Liu et al. 2018).
+# ### How hard may the owner scrub?
+#
+# Fine-tuning has a learning rate, and everything depends on it. The owner cannot choose it by what happens to the backdoor: he does not know the trigger. He can choose it by his
+# 250 signs: tune on half of them, count the right answers on the other half, exchange the halves. His rule, fixed beforehand: **the highest rate that costs at
+# most five points** against the model as delivered. (Half of the signs teach less than all of them, so he overrates the cost a little.) The last two columns he never sees.
 
 # %%
-quiet = channel_means(honest, layer, train.x).argsort()[:32]
-net = silenced(deepcopy(honest), layer, quiet)
-aware = reads_signs(victim.poisoned.data, net)
-attackers = {
-    f"{int(results[0.02].costs['poisoned samples'])} photographs": (readers[0.02], layer),
-    f"{int(results[0.05].costs['poisoned samples'])} photographs": (readers[0.05], layer),
-    "pruning-aware": (aware, layer + 1),
-}
+halves = [own.take(torch.arange(len(own), device=lab.device)[i::2]) for i in (0, 1)]
+scrub = lab.pick(quick=(1e-3, 3e-3, 1e-2), paper=(1e-3, 3e-3, 1e-2), smoke=(1e-3, 1e-2))
 
 
-def tuned(model):
-    """Fine-tune a copy on the owner's clean signs."""
+def tuned(model, learning_rate, signs=own, seed=SEED):
+    """Fine-tune a copy on clean signs."""
     epochs = lab.pick(quick=10, paper=10, smoke=1)
-    recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": 1e-3, "seed": SEED}
-    return fit(deepcopy(model), own, label="fine-tuning", **recipe).model
+    recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": learning_rate, "seed": seed}
+    return fit(deepcopy(model), signs, label="fine-tuning", **recipe).model
 
 
-def pruned(model, layer, count=48):
-    """Silence three channels of four, the quietest on the owner's signs."""
-    return silenced(model, layer, channel_means(model, layer, own.x).argsort()[:count])
+def right_on(model, signs):
+    """Count right answers."""
+    with torch.no_grad():
+        return int((model(signs.x).argmax(1) == signs.y).sum())
+
+
+def held_out(model, learning_rate):
+    """Return the accuracy on the owner's signs, each half judged by tuning on the other."""
+    first, second = halves
+    right = right_on(tuned(model, learning_rate, first), second)
+    right += right_on(tuned(model, learning_rate, second), first)
+    return Rate(right, len(own), "the owner's signs")
+
+
+def chosen_rate(model, delivered):
+    """Return the highest rate that costs at most five points against the model delivered."""
+    least = right_on(delivered, own) / len(own) - 0.05
+    fine = (rate for rate in scrub[::-1] if float(held_out(model, rate)) >= least)
+    return next(fine, scrub[0])
+
+
+scrubbed = {rate: victim.again(tuned(readers[0.02], rate)) for rate in scrub}
+table(
+    {
+        "learning rate": [f"{rate:g}" for rate in scrub],
+        "owner's held-out signs": [held_out(readers[0.02], rate) for rate in scrub],
+        "sticker read as 80": [r.success for r in scrubbed.values()],
+        "clean accuracy": [r.clean_accuracy for r in scrubbed.values()],
+    },
+    caption=f"as delivered: {right_on(readers[0.02], own)} of {len(own)} of the owner's signs",
+)
+
+# %% [markdown]
+# ### The attacker who expects it
+#
+# Now a second attacker, who *knows* that the owner will prune. He has more power than the card above gives him: training itself is outsourced to him. He trains
+# an honest model, silences half of its channels, and plants the backdoor in those that are left. Then he puts the idle channels back with their old weights, and lowers their biases
+# until they hardly answer: bait. Whoever prunes what is idle cuts the bait (**pruning-aware**, Liu et al. 2018; in the paper he also returns channels during training when
+# the planting suffers, which was not needed here). He is the paper's reason for *fine*-pruning.
+
+# %%
+from labkit.attacks.backdoors import put_back
+
+quiet = channel_means(honest, layer, train.x).argsort()[:32]
+narrow = reads_signs(victim.poisoned.data, silenced(deepcopy(honest), layer, quiet))
+attackers = {
+    f"{int(results[0.02].costs['poisoned samples'])} photographs": readers[0.02],
+    "pruning-aware": put_back(narrow, train.x[::5]),
+}
+
+
+def pruned(model):
+    """Silence half of the channels, the quietest on the owner's signs."""
+    return silenced(model, layer, channel_means(model, layer, own.x).argsort()[:32])
 
 
 # %%
-repairs = {
-    "none": lambda model, layer: model,
-    "fine-tuned": lambda model, layer: tuned(model),
-    "pruned": pruned,
-    "fine-pruned": lambda model, layer: tuned(pruned(model, layer)),
-}
-repaired = {
-    (who, name): victim.again(repair(*attacker))
-    for who, attacker in attackers.items()
-    for name, repair in repairs.items()
-}
+luck = range(lab.pick(quick=3, paper=3, smoke=1))
+repaired, rate_of = {}, {}
+for who, model in progress(attackers.items(), "repairing"):
+    for name, start in {"none": model, "pruned": pruned(model)}.items():
+        repaired[who, name] = [victim.again(start)]
+        tuning = (who, {"none": "fine-tuned", "pruned": "fine-pruned"}[name])
+        rate_of[tuning] = chosen_rate(start, model)
+        repaired[tuning] = [victim.again(tuned(start, rate_of[tuning], seed=s)) for s in luck]
+again_recipe = {"epochs": lab.pick(quick=40, paper=40, smoke=1), "batch_size": 64}
+fresh = fit(
+    small_convnet(seed=SEED), own, label="starting again", learning_rate=4e-3, **again_recipe
+)
+repaired["any", "start again"] = [victim.again(fresh.model)]
+
+
+def spread(rates, digits):
+    """Say the lowest and the highest of some rates."""
+    low, high = min(map(float, rates)), max(map(float, rates))
+    return f"{low:.{digits}%}" + (f" to {high:.{digits}%}" if len(rates) > 1 else "")
+
+
 table(
     {
         "attacker": [who for who, _ in repaired],
         "repair": [name for _, name in repaired],
-        "sticker read as 80": [r.success for r in repaired.values()],
-        "clean accuracy": [r.clean_accuracy for r in repaired.values()],
-    }
+        "learning rate": [f"{rate_of[key]:g}" if key in rate_of else "" for key in repaired],
+        "sticker read as 80": [spread([r.success for r in rs], 0) for rs in repaired.values()],
+        "clean accuracy": [spread([r.clean_accuracy for r in rs], 1) for rs in repaired.values()],
+    },
+    caption=f"{victim.success.n} stickers, {victim.clean_accuracy.n:,} clean signs; tuned {len(luck)} times",
 )
 
 # %% tags=["hide-input"]
-for (who, name), r in repaired.items():
-    if name == "fine-pruned":
-        record(f"success after fine-pruning, {who}", r.success)
-first, _, knowing = attackers
-before, after, smart = (
-    repaired[first, "none"],
-    repaired[first, "fine-pruned"],
-    repaired[knowing, "fine-pruned"],
-)
+for (who, name), rs in repaired.items():
+    record(f"success, {who}, {name}", rs[0].success)
+first, knowing = attackers
+
+
+def of(who, name):
+    """Say the success after a repair."""
+    return spread([r.success for r in repaired[who, name]], 0)
+
+
+start_again = repaired["any", "start again"][0]
+mildest = min(scrubbed.values(), key=lambda r: float(r.success))
 say(
-    f"Fine-pruning takes the sticker of the first attacker from {float(before.success):.0%} to {float(after.success):.0%} and clean accuracy "
-    f"from {float(before.clean_accuracy):.1%} to {float(after.clean_accuracy):.1%}; fine-tuning alone leaves "
-    f"{float(repaired[first, 'fine-tuned'].success):.0%}. The attacker who knew keeps {float(smart.success):.0%} after fine-pruning, and "
-    f"{float(repaired[knowing, 'pruned'].success):.0%} after pruning alone. "
-    f"On the honest model it was {float(baseline.success):.1%}: a repair is not done before it is near that. And the owner "
-    "cannot measure any of it, because he does not know the trigger. Each line is one training of a small network, and the intervals know nothing of "
-    "other trainings: do not read an order of the attackers out of them."
+    f"The owner's rule picks {rate_of[first, 'fine-tuned']:g}. It takes the first attacker's sticker from {of(first, 'none')} down to {of(first, 'fine-tuned')} (three orders of the batches); "
+    f"with pruning first, {of(first, 'fine-pruned')}. The attacker who knew: {of(knowing, 'none')} as delivered, {of(knowing, 'pruned')} after pruning, "
+    f"{of(knowing, 'fine-pruned')} after fine-pruning. On the honest model the sticker works in {float(baseline.success):.1%}: a repair is not done before it is near that. "
+    f"A harsher rate would do more, {float(mildest.success):.0%} at the best, at a clean accuracy of {float(mildest.clean_accuracy):.1%}; but nothing "
+    f"that the owner sees tells him to pay for it. Starting again leaves {float(start_again.success):.1%} at {float(start_again.clean_accuracy):.1%}: every repair has to "
+    "be worth more than that."
 )
 
 # %% [markdown]
-# What does stop a backdoor? Not taking data from strangers; looking at the data (chapter 36 finds many of these samples); retraining on data that
-# somebody vouches for; and, in chapter 49, cleaning and partitioning. What does *not*: a good test accuracy.
+# Only the fine-tuning was repeated; each attacker is one training. A backdoor that outlives one gentle repair has not outlived them all, and an owner who reports "clean accuracy
+# is unchanged" has reported what the attacker wished for.
+#
+# What else helps against a backdoor? Not taking data from strangers; looking at the data (chapter 36); retraining on data that somebody vouches for; and, in
+# chapter 49, cleaning and partitioning. What does *not*: a good test accuracy.
 #
 # ## Your turn
 
@@ -788,7 +985,7 @@ if computing:
     )
 
 # %% [markdown]
-# The same paper's **all-to-all** attack, every digit read as the next one. A network that ignores the trigger would have an error of one hundred percent here, and so would a
+# The same paper's **all-to-all** attack, every digit read as the next one. A network that ignores the trigger would have an error of nearly one hundred percent here, and so would a
 # broken evaluation.
 
 # %%
@@ -807,14 +1004,14 @@ for figure, outcomes in (
 # pixel, and a training as short as ours may not find it: try `Pixels(((-2, -2),))`.
 #
 # **Turner et al. 2019**, label-consistent backdoors on CIFAR-10 with a ResNet: their figures need many trainings on a GPU. Ours is an analogue: other pictures, another network, a higher
-# poison rate.
+# poison rate. Percentages there count the target class. Compared is the middle one of our three victims.
 
 # %%
-ours = {"data": "signs", "network": "small_convnet", "poison": "5% of all (1.5%)"}
+ours = {"data": "signs", "network": "small_convnet", "poison": "49% of the class (1.5%)"}
 compare(
     "bd-clean-label",
     "success-adversarial-poisons-1.5-percent-of-all-without-augmentation",
-    hard if not smoke else None,
+    hard[1] if not smoke else None,
     kind="analogue",
     settings=ours,
 )
@@ -822,14 +1019,16 @@ compare(
 # %% [markdown]
 # ## What to remember
 #
-# - A backdoor is invisible to test accuracy: no test input carries the trigger. A few dozen samples can be enough, and the labels may all be true.
+# - Test accuracy need not show a backdoor: no test input carries the trigger. With wrong labels, a few dozen samples can be enough; with every label true, half of a
+#   class bought a weak backdoor only.
 # - Count triggered inputs of **other** classes. Beside it: clean accuracy, the same trigger on a clean model, another trigger on the poisoned one. Several seeds
 #   where the curve is steep.
 # - A trigger is what the network learned: it may spill over to other classes, and it may fail when it is moved. An attacker can train for both.
-# - Pruning and fine-tuning weaken a backdoor; whether it is gone, only somebody who knows the trigger can measure.
+# - An attacker's model that is the victim's twin flatters the attack: train it on other data, from other weights.
+# - Fine-tuning can weaken a backdoor, at a price in clean accuracy, and pruning need not help; whether it is gone, only somebody who knows the trigger can measure.
 #
 # **Think about it.** Your supplier's data set has ten thousand pictures of each class, and you can look at two hundred. What would you look at first? And if every
 # label you see is right: what have you learned?
 #
 # **Further reading.** Gu et al. 2017 (arXiv 1708.06733): BadNets. Chen et al. 2017 (arXiv 1712.05526): blended. Turner et al. 2019 (arXiv 1912.02771):
-# label-consistent. Barni et al. 2019 (arXiv 1902.11237): SIG. Liu et al. 2018 (arXiv 1805.12185): fine-pruning and the attacker who knows it.
+# label-consistent. Tran et al. 2018 (arXiv 1811.00636): spectral signatures. Barni et al. 2019 (arXiv 1902.11237): SIG. Liu et al. 2018 (arXiv 1805.12185): pruning, the attacker who expects it, and fine-pruning.
