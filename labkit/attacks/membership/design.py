@@ -50,11 +50,11 @@ def leave_out(attack: Attack, answers: Tensor, members: Tensor, *, folds: int | 
     if not 2 <= folds <= models or models % folds:
         raise ValueError(f"{models} models cannot be held out in {folds} equal groups; 2 or more groups that divide {models} are needed")
     size, scores = models // folds, []
-    for begin in progress(range(0, models, size), "models attacked"):
-        held = torch.zeros(models, dtype=torch.bool)
-        held[begin : begin + size] = True
+    groups = [torch.arange(models) // size == fold for fold in range(folds)]
+    for held in groups:  # all of them, before anything is scored
         for target in members[held]:
             _no_leak(target, members[~held].sum(0))
+    for held in progress(groups, "models attacked"):
         scores.append(attack(answers[held], answers[~held], members[~held]))
     units = torch.arange(models) // min(size, 2)
     return MembershipResult.of(torch.cat(scores), members, units=units, queries=queries, trainings=models - size)
