@@ -575,20 +575,29 @@ from labkit.attacks.membership.generators import by_critic, by_distance
 
 sizes = lab.pick(quick=(50, 200, 800), paper=(50, 100, 200, 400, 800), smoke=(50,))
 updates = lab.pick(quick=1500, paper=1500, smoke=8)
+
+
+def trained_on(size, seed):
+    """Return a pair trained on that many digits, these digits, and 500 that it has never seen."""
+    mixed = torch.randperm(len(digits.train), generator=generator(seed, "who"))
+    inside, outside = digits.train.take(mixed[:size]), digits.train.take(mixed[-500:])
+    pair = fit(
+        adversaries(seed=seed),
+        inside,
+        objective=Game(smoothness=0.3),
+        epochs=max(1, updates // -(-size // 100)),
+        seed=seed,
+        label=f"a pair on {size} digits",
+        **training | {"batch_size": 100, "learning_rate": 1e-3},
+    ).model
+    return pair, inside, outside
+
+
+# %%
 attacks = {"holds the critic": {}, "draws 3,000 samples": {}}
 for size in sizes:
     for seed in seeds:
-        mixed = torch.randperm(len(digits.train), generator=generator(seed, "who"))
-        inside, outside = digits.train.take(mixed[:size]), digits.train.take(mixed[-500:])
-        pair = fit(
-            adversaries(seed=seed),
-            inside,
-            objective=Game(smoothness=0.3),
-            epochs=max(1, updates // -(-size // 100)),
-            seed=seed,
-            label=f"a pair on {size} digits",
-            **training | {"batch_size": 100, "learning_rate": 1e-3},
-        ).model
+        pair, inside, outside = trained_on(size, seed)
         x = torch.cat([inside.x, outside.x])
         scores = (by_critic(pair, x), by_distance(pair.sample(3000, seed=seed), x))
         for by_size, score in zip(attacks.values(), scores, strict=True):
@@ -652,17 +661,7 @@ say(
 from labkit.evaluation import nearest
 
 seed, size = seeds[0], min(sizes)
-mixed = torch.randperm(len(digits.train), generator=generator(seed, "who"))
-inside, outside = digits.train.take(mixed[:size]), digits.train.take(mixed[-500:])
-pair = fit(
-    adversaries(seed=seed),
-    inside,
-    objective=Game(smoothness=0.3),
-    epochs=max(1, updates // -(-size // 100)),
-    seed=seed,
-    label=f"a pair on {size} digits",
-    **training | {"batch_size": 100, "learning_rate": 1e-3},
-).model
+pair, inside, outside = trained_on(size, seed)
 made = pair.sample(20_000, seed=seed)
 gap, usual = nearest(made, inside.x)[0], nearest(outside.x, inside.x)[0]
 pool, who = torch.cat([inside.x, outside.x]), torch.arange(size + 500) < size
