@@ -142,7 +142,7 @@ def test_stopping_tells_how_to_go_on(toys: Toys) -> None:
     while process.poll() is None and not (events.exists() and '"cell": 3' in events.read_text()):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "stopped; go on with: labkit run --resume mine" in told
     assert "Traceback" not in told

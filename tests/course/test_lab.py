@@ -120,8 +120,8 @@ def _execute(connection: Path, code: str) -> str:
             printed.append(message["content"]["text"])
 
     try:
-        client.wait_for_ready(timeout=60)
-        client.execute_interactive(code, timeout=60, output_hook=gather)
+        client.wait_for_ready(timeout=240)
+        client.execute_interactive(code, timeout=240, output_hook=gather)
     finally:
         client.stop_channels()
     return "".join(printed)
@@ -203,7 +203,7 @@ def test_on_a_machine_without_a_screen_it_prints_the_address_and_serves(work: Pa
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=240) == 0
     assert lab.running(work, "/lab") is None
 
 
@@ -223,7 +223,7 @@ def test_closing_the_terminal_stops_the_server(work: Path) -> None:
     )
     _link(process)
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
+    process.wait(timeout=240)
     assert lab.running(work, "/lab") is None
 
 
