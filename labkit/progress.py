@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -18,21 +18,33 @@ def progress(items: Iterable[T], description: str, *, total: int | None = None, 
     with ``LABKIT_PROGRESS=off`` nothing is shown. Without tqdm, or on a stream that is no terminal, one line as well.
     """
     mode = os.environ.get("LABKIT_PROGRESS", "")
-    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
-    if mode == "" and interactive:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            pass
-        else:
-            yield from tqdm(items, desc=description, total=total, delay=threshold, leave=False)
-            return
-    start, count = time.perf_counter(), 0
-    for item in items:
-        yield item
-        count += 1
-    if mode != "off" and time.perf_counter() - start > threshold:
+    draw = _bar if mode == "" and (sys.stderr.isatty() or "ipykernel" in sys.modules) else None
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    start, count, bar = time.perf_counter(), 0, None
+    try:
+        for item in items:
+            yield item
+            count += 1
+            if bar is not None:
+                bar.update()
+            elif draw is not None and time.perf_counter() - start > threshold:
+                bar = draw(description, total, count)
+                draw = draw if bar is not None else None
+    finally:
+        if bar is not None:
+            bar.close()
+    if bar is None and mode != "off" and draw is None and time.perf_counter() - start > threshold:
         _say(f"{description}: {count} done")
+
+
+def _bar(description: str, total: int | None, count: int) -> Any:
+    """Return a bar, or None without tqdm. Made late: in a notebook even one that is never shown costs dozens of messages."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(desc=description, total=total, initial=count, leave=False, mininterval=0.5)
 
 
 def _say(line: str) -> None:

@@ -63,3 +63,41 @@ def test_an_error_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(KeyError):
         list(progress(broken(), "work", threshold=-1.0))  # type: ignore[arg-type]
+
+
+def test_no_bar_is_made_for_quick_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook each bar is a widget of dozens of messages, also one that is never shown: hundreds of quick fits made none of it."""
+    made: list[dict[str, object]] = []
+
+    class Bar:
+        def __init__(self, **options: object) -> None:
+            made.append(options)
+            self.steps, self.open = 0, True
+
+        def update(self) -> None:
+            self.steps += 1
+
+        def close(self) -> None:
+            self.open = False
+
+    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
+    monkeypatch.delenv("LABKIT_PROGRESS", raising=False)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress(range(100), "quick", threshold=60.0)) == list(range(100))
+    assert not made
+    clock = iter(range(100))
+    monkeypatch.setattr("labkit.progress.time.perf_counter", lambda: float(next(clock)))
+    items = progress((i for i in range(9)), "slow", total=9, threshold=2.5)
+    assert list(items) == list(range(9))
+    assert [(bar["desc"], bar["total"], bar["initial"]) for bar in made] == [("slow", 9, 3)], "shown late, it begins where the work is"
+
+
+def test_a_bar_is_closed_when_the_work_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LABKIT_PROGRESS", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    items = progress(range(10), "work", threshold=-1.0)
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    items.close()  # type: ignore[attr-defined]
+    assert stream.text.endswith("\r"), "the bar is wiped out"

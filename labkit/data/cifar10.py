@@ -15,12 +15,12 @@ from labkit.data.cards import CARDS
 from labkit.data.dataset import Dataset
 from labkit.data.errors import DataCorrupt
 from labkit.data.images import image_dataset
-from labkit.data.progress import progress
 from labkit.data.sheets import unpack
 from labkit.data.sources import check_files, missing
 from labkit.data.store import Arrays, cached
 from labkit.data.verify import Known, Verified
 from labkit.files import data_dir, fingerprint
+from labkit.progress import progress
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
@@ -83,7 +83,7 @@ def read_sheets(folder: Path) -> Arrays:
             if row["batch"] not in labels or int(row["index"]) != len(labels[row["batch"]]) or not 0 <= int(row["label"]) < 10:
                 raise DataCorrupt(f"{folder / 'labels.csv.gz'}: the line {row} is out of order or range")
             labels[row["batch"]].append(int(row["label"]))
-    names = progress(BATCHES, total=len(BATCHES), text="unpacking CIFAR-10")
+    names = progress(BATCHES, "unpacking CIFAR-10", total=len(BATCHES))
     tiles = [unpack(folder / f"{name}.webp", len(labels[name])) for name in names]
     train = [label for name in BATCHES[:-1] for label in labels[name]]
     return {

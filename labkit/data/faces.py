@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from labkit.data.cards import CARDS
 from labkit.data.dataset import Dataset, Split
 from labkit.data.images import image_dataset, to_tensor
-from labkit.data.progress import progress
 from labkit.data.store import Arrays, cached
 from labkit.files import cache_dir
+from labkit.progress import progress
 from labkit.seeding import numpy_generator
 
 PEOPLE, PIXELS, CANVAS = 20, 32, 128
@@ -86,7 +86,7 @@ def draw(each: dict[str, int], seed: int) -> Arrays:
     arrays: Arrays = {}
     for split, count in each.items():
         y = np.arange(count * PEOPLE) % PEOPLE
-        turns = progress(range(len(y)), total=len(y), text=f"drawing faces ({split})")
+        turns = progress(range(len(y)), f"drawing faces ({split})", total=len(y))
         arrays[f"x_{split}"] = np.stack([picture(person(int(y[i])), numpy_generator(seed, "faces", split, i)) for i in turns])
         arrays[f"y_{split}"] = y.astype(np.uint8)
     return arrays
@@ -102,7 +102,7 @@ def strangers(people: int = 60, each: int = 10, seed: int = 0) -> Split:
 
     def drawing() -> Arrays:
         y = np.arange(people * each) % people
-        turns = progress(range(len(y)), total=len(y), text="drawing strangers")
+        turns = progress(range(len(y)), "drawing strangers", total=len(y))
         x = [picture(stranger(int(y[i])), numpy_generator(seed, "faces", "strangers", i)) for i in turns]
         return {"x": np.stack(x), "y": y.astype(np.int64)}
 

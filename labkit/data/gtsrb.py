@@ -16,12 +16,12 @@ from labkit.data.cards import CARDS
 from labkit.data.dataset import Dataset
 from labkit.data.errors import DataCorrupt
 from labkit.data.images import image_dataset
-from labkit.data.progress import progress
 from labkit.data.sheets import TILE, unpack
 from labkit.data.sources import check_files, known_files, missing
 from labkit.data.store import Arrays, cached
 from labkit.data.verify import Known, Verified
 from labkit.files import data_dir, fingerprint
+from labkit.progress import progress
 
 CLASSES = (
     "speed limit 20", "speed limit 30", "speed limit 50", "speed limit 60", "speed limit 70", "speed limit 80",
@@ -95,7 +95,7 @@ def read_archives(folder: Path) -> Arrays:
 
 def _scaled(archive: zipfile.ZipFile, labels: Mapping[str, int], split: str) -> Arrays:
     x = np.empty((len(labels), TILE, TILE, 3), dtype=np.uint8)
-    for i, name in enumerate(progress(labels, total=len(labels), text=f"reading GTSRB ({split})")):
+    for i, name in enumerate(progress(labels, f"reading GTSRB ({split})", total=len(labels))):
         try:
             with Image.open(io.BytesIO(archive.read(name))) as picture:
                 x[i] = np.asarray(picture.convert("RGB").resize((TILE, TILE), Image.Resampling.BILINEAR))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from labkit.data.cards import CARDS
 from labkit.data.dataset import Dataset, Role, Split
 from labkit.data.images import stride
-from labkit.data.progress import progress
 from labkit.data.store import Arrays, cached
+from labkit.progress import progress
 from labkit.seeding import numpy_generator
 
 Signal = NDArray[np.float64]
@@ -60,9 +60,7 @@ def _speak(counts: dict[str, int], seed: int) -> Arrays:
     for split, count in counts.items():
         blocks = [numpy_generator(seed, "sounds", split, "labels", block).permutation(10) for block in range(-(-count // 10))]
         y = np.concatenate(blocks)[:count]
-        said = [
-            speak(CLASSES[y[i]], numpy_generator(seed, "sounds", split, i)) for i in progress(range(count), total=count, text="speaking")
-        ]
+        said = [speak(CLASSES[y[i]], numpy_generator(seed, "sounds", split, i)) for i in progress(range(count), "speaking", total=count)]
         arrays[f"x_{split}"], arrays[f"y_{split}"] = (np.stack(said) * 32_767).round().astype(np.int16), y.astype(np.uint8)
     return arrays  # type: ignore[return-value]
 

@@ -109,3 +109,22 @@ def test_a_network_call(course: Toys, files: tuple[Path, Path], swallowed: bool)
     assert re.search(r"^connection to the network, by way of the proxy.* from .*ipykernel.*\(1 times\)", text, re.M), text
     assert "1 error" in text, "it stands in the closing line"
     assert ("1 failed" in text) != swallowed
+
+
+def test_the_pool_of_notebooks_tells_which_one_is_wrong(course: Toys, files: tuple[Path, Path]) -> None:
+    """``labkit test`` executes each published notebook in its own process: a wrong one is counted, named and shown, a right one is not."""
+    _, good = files
+    wrong = good.with_name("11_wrong.ipynb")
+    wrong.write_text(good.read_text().replace("(2, 3) took", "(2, 4) took"))
+    said: list[str] = []
+    environment = suite.environment(1) | {"LABKIT_ROOT": str(course.root)}
+    environment = {key: value for key, value in environment.items() if not key.startswith("PYTEST_")}
+    try:
+        assert suite.check_notebooks(CHECKOUT, [good, wrong], jobs=2, env=environment, say=said.append) == 1
+    finally:
+        wrong.unlink()
+    told = "\n".join(said)
+    assert told.count("Cell outputs differ") >= 1
+    assert re.search(r"^10_toy +4 passed, \d+ s$", told, re.M), told
+    assert re.search(r"^11_wrong +1 failed, 3 passed, \d+ s$", told, re.M), told
+    assert said[-1] == "1 of 2 published notebooks executed without a fault\nFAILED 11_wrong"

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from labkit.data.dataset import Dataset
 from labkit.data.images import image_dataset
-from labkit.data.progress import progress
 from labkit.data.signs.faces import CLASSES
 from labkit.data.store import Arrays, cached
 from labkit.files import cache_dir
+from labkit.progress import progress
 from labkit.seeding import numpy_generator
 
 __all__ = ["CLASSES", "FORMAT", "TEST", "TRAIN", "draw_split", "load"]
@@ -37,7 +37,7 @@ def draw_split(split: str, n: int, seed: int = 0) -> Arrays:
 
     y = labels(split, n, seed)
     x = np.empty((n, PIXELS, PIXELS, 3), dtype=np.uint8)
-    for i in progress(range(n), total=n, text=f"drawing signs ({split})"):
+    for i in progress(range(n), f"drawing signs ({split})", total=n):
         x[i] = draw(int(y[i]), split, numpy_generator(seed, "signs", split, i))
     return {"x": x, "y": y}
 
