@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ class TextSplit(Split):
         return decode(self.x)
 
 
+@lru_cache(maxsize=1 << 16)  # an attack asks about the same words over and over
 def token(word: str) -> str:
     """Return what a model sees of a word: lower case, without punctuation at its edges, every digit a 0 (how many still shows)."""
     word = word.lower()
@@ -97,10 +99,8 @@ class Vocabulary:
         """Return (N, L) int64: the words' numbers, padded with 0 and cut at ``length`` (by default the longest text's)."""
         rows = [[self.number(word) for word in text.split()] for text in texts]
         width = length or max((len(row) for row in rows), default=0)
-        x = torch.zeros(len(rows), width, dtype=torch.int64)
-        for i, row in enumerate(rows):
-            x[i, : len(row)] = torch.tensor(row[:width], dtype=torch.int64)
-        return x
+        padded = [row[:width] + [PAD] * (width - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), width)
 
     def split(self, split: TextSplit, length: int) -> Split:
         """Return a text split as numbers (N, length), which ``fit`` trains a network of words on."""

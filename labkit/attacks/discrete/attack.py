@@ -1,4 +1,4 @@
-"""``substitute``: an attack on texts put together from four parts, as Morris et al. 2020 (TextAttack, arXiv 2005.05909) take it apart.
+"""``replace_words``: an attack on texts put together from four parts, as Morris et al. 2020 (TextAttack, arXiv 2005.05909) take it apart.
 
 The *goal* is one of ``labkit.attacks.goals``; the allowed *neighbors* and the budget are the threat; *constraints* refuse states that it
 would allow; a *search* decides what is asked in which order. The parts know nothing of each other.
@@ -23,7 +23,7 @@ from labkit.seeding import derive
 from labkit.threats.substitutions import Substitutions
 
 
-def substitute(
+def replace_words(
     model: TextModel, texts: Sequence[str], y: Tensor, threat: Substitutions, *, search: Search = greedy, target: Tensor | None = None,
     goal: Goal | None = None, constraints: Sequence[Constraint] = (), queries: int | None = None, keep_logs: bool = False,
     seed: int = 0, progress: bool = False,
@@ -68,7 +68,7 @@ def substitute(
             answers = [model([text]).detach().cpu()[0] for text in found]
     met = [bool(game._met([text], logits[None])) for game, text, logits in zip(games, found, answers, strict=True)]
     name = getattr(search, "__name__", None) or getattr(getattr(search, "func", None), "__name__", "search")
-    meta: dict[str, Any] = {"attack": f"substitute, {name}", "targeted": wanted.targeted, "seed": seed, "limit": queries}
+    meta: dict[str, Any] = {"attack": f"replace_words, {name}", "targeted": wanted.targeted, "seed": seed, "limit": queries}
 
     def counts(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64)
@@ -96,4 +96,4 @@ def _recheck(games: list[Game], found: list[str], texts: list[str], threat: Subs
             raise RuntimeError(f"the result {text!r} is not allowed by {threat} or a constraint: an error in the search, please report it")
 
 
-__all__ = ["substitute"]
+__all__ = ["replace_words"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations, product
 from math import prod
 from typing import Literal
@@ -40,6 +40,61 @@ def beam(game: Game, width: int = 4) -> None:
             return
         order = sorted(range(len(near)), key=lambda i: -scores[i])[:width]
         kept, highest = [near[i] for i in order], scores[order[0]]
+
+
+def genetic(game: Game, population: int = 60, generations: int = 20) -> None:
+    """Breed texts (Alzantot et al. 2018, arXiv 1804.07998): parents drawn by fitness, each word from either parent, one more word replaced.
+
+    The word is drawn in proportion to the number of its neighbors, and the best of these is taken even where it does not help: so the
+    search passes through texts that ``greedy`` refuses. The fittest text of a generation stays. Raises ValueError for a population
+    below 2 or no generation.
+
+    Notes: the fitness is the sigmoid of the margin, which with two classes is the probability that the paper takes. Where a child
+    holds more replacements than the budget, those too many, drawn at random, are taken back, and one more where no room is left for a
+    new one. A child that a constraint refuses is replaced by its first parent.
+    """
+    if population < 2 or generations < 1:
+        raise ValueError(f"a population of 2 or more and 1 generation or more are needed, got {population} and {generations}")
+    game.open()
+    if not game.free(game.words):
+        return
+    source = generator(game.seed, "genetic")
+    people, scores = _mutated(game, [game.words] * population, source)
+    for _ in range(generations - 1):
+        fitness = torch.tensor(scores, dtype=torch.float64).sigmoid().nan_to_num() + 1e-9
+        parents = fitness.multinomial(2 * (population - 1), replacement=True, generator=source).view(-1, 2).tolist()
+        fittest = int(fitness.argmax())
+        children, after = _mutated(game, [_crossed(game, people[a], people[b], source) for a, b in parents], source)
+        people, scores = [people[fittest], *children], [scores[fittest], *after]
+
+
+def _crossed(game: Game, first: State, second: State, source: torch.Generator) -> State:
+    """Return each word from one of two texts, within the budget."""
+    coins = torch.rand(len(first), generator=source).tolist()
+    child = tuple(a if coin < 0.5 else b for a, b, coin in zip(first, second, coins, strict=True))
+    child = _taken_back(game, child, len(game.changed(child)) - game.budget, source)
+    return child if game.acceptable(child) else first
+
+
+def _taken_back(game: Game, state: State, count: int, source: torch.Generator) -> State:
+    """Return a text with ``count`` of its replacements taken back, drawn at random."""
+    touched = game.changed(state)
+    back = {touched[k] for k in torch.randperm(len(touched), generator=source)[: max(count, 0)].tolist()}
+    return tuple(old if i in back else new for i, (new, old) in enumerate(zip(state, game.words, strict=True)))
+
+
+def _mutated(game: Game, states: Sequence[State], source: torch.Generator) -> tuple[list[State], list[float]]:
+    """Return the texts with one more word replaced in each, and their scores; all candidates are asked about together."""
+    groups: list[list[State]] = []
+    for state in states:
+        fewer = _taken_back(game, state, len(game.changed(state)) - game.budget + 1, source)
+        room = game.free(fewer)
+        weights = torch.tensor([float(len(game.choices[i])) for i in room])
+        near = game.moves(fewer, [room[int(weights.multinomial(1, generator=source))]]) if room else []
+        groups.append(near or [state])
+    scores = iter(game.look([one for group in groups for one in group]))
+    best = [max(((next(scores), one) for one in group), key=lambda pair: pair[0]) for group in groups]
+    return [one for _, one in best], [score for score, _ in best]
 
 
 def by_importance(game: Game, rank: Literal["delete", "blank", "random"] = "delete") -> None:
@@ -136,4 +191,4 @@ def exhaustive(game: Game) -> None:
         game.look([state for state in states if game.acceptable(state)])
 
 
-__all__ = ["BLANK", "Search", "at_random", "beam", "by_gradient", "by_importance", "exhaustive", "greedy"]
+__all__ = ["BLANK", "Search", "at_random", "beam", "by_gradient", "by_importance", "exhaustive", "genetic", "greedy"]

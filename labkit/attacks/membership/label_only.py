@@ -19,7 +19,8 @@ def noise_margin(
     ``answer``: inputs (N, ...) -> labels (..., N): an ``Endpoint`` that says labels, or several models at once. It is asked ``copies``
     times about each record with normal noise of ``sigma``, clamped to ``bounds``: ``copies`` queries a record. With a share s of right
     answers the distance is the normal quantile of s, exact for one straight boundary and no clamping. The same noise belongs to the same
-    record whoever is asked. Choquette-Choo et al. 2021, arXiv 2007.14321. Raises ValueError for sigma <= 0 or copies < 1.
+    record whoever is asked. How well this attacks depends much on ``sigma``: try several before calling a
+    model safe. Choquette-Choo et al. 2021, arXiv 2007.14321. Raises ValueError for sigma <= 0 or copies < 1.
     """
     if sigma <= 0 or copies < 1:
         raise ValueError(f"sigma must be positive and copies 1 or more, got {sigma} and {copies}")

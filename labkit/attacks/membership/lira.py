@@ -28,7 +28,9 @@ def lira(
     Notes: centers are medians, as in the authors' code, but true ones (the mean of the middle two); a median that takes the lower of the
     two depends on whether their number is even, and with a fixed number of shadow models that tells the truth away. The offline
     score is one-sided as in the paper; the authors' code takes minus the density, which calls very low confidence suspicious
-    too. The global variance is the mean of the records' variances; over all answers at once the spread between records would be counted in.
+    too. The global variance is the mean of the records' variances; the authors' code takes it over all answers at once, which counts in
+    the spread between records. The target is asked once about each record; the paper also asks about augmented copies and fits a normal law
+    to all answers together.
     """
     check_shadows(signal, shadows, members)
     values = shadows.double()

@@ -24,7 +24,8 @@ def rmia(
     Zarifzadeh, Liu, Shokri 2024, arXiv 2312.03262. Raises ValueError for other shapes, gamma <= 0, a outside [0, 1],
     and records that lack a reference model of a needed kind.
 
-    Notes: for one target the share only ranks the ratios, so gamma and the population change no ROC; they set all targets to one
+    Notes: the paper draws z from the population at large; by default the records asked about serve, members and non-members alike. For
+    one target the share only ranks the ratios, so gamma and the population change no ROC; they set all targets to one
     scale, which is what a common threshold needs. Means are taken with and without x first, and then averaged: averaged over all
     reference models, the *number* of models with x would leak into the score.
     """

@@ -122,6 +122,12 @@ def _found_with_ties(scores: Tensor, members: Tensor, fpr: float) -> float:
     return float((inside >= threshold).double().mean())
 
 
+def _found_one_by_one(scores: Tensor, members: Tensor, fpr: float) -> float:
+    inside = members[scores.sort(descending=True, stable=True).indices]
+    false, true = (~inside).cumsum(0) / (~inside).sum(), inside.cumsum(0) / inside.sum()
+    return float(torch.where(false <= fpr, true, 0.0).max())
+
+
 def _found_of_all(scores: Tensor, members: Tensor, fpr: float) -> float:
     order = scores.argsort(descending=True)
     return float(members[order[: int(fpr * len(scores))]].double().sum() / members.sum())
@@ -159,6 +165,11 @@ def _examine_found(answer: object) -> None:
     if abs(found - _found_with_ties(scores, members, 0.05)) < 1e-4 and found > right:
         raise NotYet(
             "Ten non-members share one score. A threshold takes all of them or none, and with them you are at 12 % false alarms, not 5 %."
+        )
+    if found > right + 1e-4:
+        raise NotYet(
+            f"You find {found:.3f}; no threshold finds more than {right:.3f}. Ten non-members share one score, and so do several members: "
+            "adding up one record at a time, or interpolating a ROC, stops in the midst of a tie, where there is no threshold."
         )
     expect(abs(found - right) < 1e-4, f"Expected {right:.3f}, got {found:.3f}: try every score as a threshold, keep those within `fpr`.")
     lax = number(call(answer, scores, members, 0.1, names="scores members fpr"), "The share")
@@ -270,6 +281,24 @@ def _ratio_one_law(signal: Tensor, shadows: Tensor, members: Tensor, correction:
     return both[0] - both[1]
 
 
+def _ratio_zeros_counted(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    filled = [torch.where(chosen, shadows, 0.0) for chosen in (members, ~members)]
+    (mean_in, sd_in), (mean_out, sd_out) = ((one.mean(0), one.std(0, correction=correction)) for one in filled)
+    return _log_ratio(signal, mean_in, sd_in, mean_out, sd_out)
+
+
+def _ratio_shared(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    mean_in, _, mean_out, _ = _laws(shadows, members)
+    spread = torch.where(members, shadows - mean_in, shadows - mean_out).std(0, correction=correction)
+    return _log_ratio(signal, mean_in, spread, mean_out, spread)
+
+
+def _ratio_spread_of_all(signal: Tensor, shadows: Tensor, members: Tensor, correction: int = 1) -> Tensor:
+    mean_in, _, mean_out, _ = _laws(shadows, members)
+    spread = shadows.std(0, correction=correction)
+    return _log_ratio(signal, mean_in, spread, mean_out, spread)
+
+
 def _examine_ratio(answer: object) -> None:
     source = torch.Generator().manual_seed(6)
     members = torch.stack([torch.randperm(12, generator=source) < 6 for _ in range(7)], dim=1)
@@ -299,6 +328,16 @@ def _examine_ratio(answer: object) -> None:
         (_ratio_without_log, "This is the ratio itself. Asked for is its logarithm: far out the ratio is rounded to 0 or infinity."),
         (_ratio_variance_as_sd, "The variance stands where the standard deviation belongs: take its square root first."),
         (_ratio_one_variance, "The means are per record, but one variance serves all records. Here each record has a variance of its own."),
+        (
+            _ratio_zeros_counted,
+            "`torch.where(members, shadows, 0.0)` leaves zeros for the other models, and they went into the mean and the spread: divide "
+            "the sums by the number of models in each group.",
+        ),
+        (_ratio_shared, "The two laws share a spread here. Take one over the models with the record, and another over those without."),
+        (
+            _ratio_spread_of_all,
+            "The spread is over *all* shadow models of a record. Take one over those with it, one over the rest.",
+        ),
         (_ratio_median, median),
         (_ratio_lower_median, median),
     )
@@ -356,6 +395,7 @@ EXERCISES = (
         ),
         mistakes=(
             Mistake("splits a tie", _found_with_ties, "all of them or none"),
+            Mistake("record by record", _found_one_by_one, "in the midst of a tie"),
             Mistake("quantile of all records", _found_of_all, "top 5 % of *all* records"),
             Mistake("false alarms among all records", _found_false_of_all, "number of *all* 140 records"),
             Mistake("strictly below", _found_strict, "at most means `<=`"),
@@ -392,6 +432,9 @@ EXERCISES = (
             Mistake("variance as standard deviation", _ratio_variance_as_sd, "where the standard deviation belongs"),
             Mistake("one variance for all records", _ratio_one_variance, "one variance serves all records"),
             Mistake("median", _ratio_median, "takes the median"),
+            Mistake("counts the zeros of where", _ratio_zeros_counted, "leaves zeros"),
+            Mistake("a spread shared by both laws", _ratio_shared, "share a spread"),
+            Mistake("the spread of all models", _ratio_spread_of_all, "over *all* shadow models"),
         ),
     ),
 )  # fmt: skip

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from labkit.attacks.discrete import (
     Game,
     Over,
+    apart,
     at_random,
     beam,
     by_gradient,
     by_importance,
     exhaustive,
+    genetic,
     greedy,
-    substitute,
+    replace_words,
 )
 from labkit.attacks.goals import Untargeted
 from labkit.models.text import TextClassifier
@@ -71,7 +73,8 @@ def test_greedy_is_brute_force_on_a_bag_of_words(linear: TextClassifier, text: s
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_search_beats_brute_force_and_none_leaves_the_threat(curved: TextClassifier, text: str) -> None:
     truth = play(curved, text, 2, exhaustive).best_score
-    for search in (greedy, partial(beam, width=4), by_importance, partial(by_gradient, reader=curved), partial(at_random, tries=20)):
+    for search in (greedy, partial(beam, width=4), by_importance, partial(by_gradient, reader=curved), partial(at_random, tries=20),
+                   partial(genetic, population=6, generations=4)):  # fmt: skip
         game = play(curved, text, 2, search)
         assert game.best_score <= truth + 1e-12
         assert bool(game.threat.contains([" ".join(game.best)], [text]).all())
@@ -87,10 +90,51 @@ def test_a_wide_beam_is_brute_force_where_pairs_count() -> None:
 
     threat = Substitutions(lambda word: {"alpha": ("beta",), "gamma": ("delta",)}.get(word, ()), words=2)
     y = torch.tensor([0])
-    assert not substitute(together, ["alpha gamma"], y, threat, search=greedy).success.any()
-    found = substitute(together, ["alpha gamma"], y, threat, search=exhaustive)
+    assert not replace_words(together, ["alpha gamma"], y, threat, search=greedy).success.any()
+    found = replace_words(together, ["alpha gamma"], y, threat, search=exhaustive)
     assert found.texts_adv == ["beta delta"]
     assert found.changed.tolist() == [2]
+    bred = replace_words(together, ["alpha gamma"], y, threat, search=partial(genetic, population=4, generations=6))
+    assert bred.texts_adv == ["beta delta"], "it keeps changes that do not help yet"
+
+
+def chain(texts: list[str]) -> torch.Tensor:
+    """Three good words win; one or two of them lose a little, where each of two decoys gains a little."""
+    good, decoys = (torch.tensor([float(t.count(sign)) for t in texts]) for sign in "+-")
+    return torch.stack([torch.where(good == 3, -1.0, 1 + 0.1 * good - 0.1 * decoys), torch.zeros(len(texts))], 1)
+
+
+def test_breeding_crosses_a_valley_that_greedy_and_beam_do_not() -> None:
+    """The winner is known by brute force: three words of five, and every way to it leads through worse texts."""
+    text, threat = "a b c d e", Substitutions(lambda word: (word + ("+" if word in "ace" else "-"),), words=3)
+    truth = replace_words(chain, [text], torch.tensor([0]), threat, search=exhaustive)
+    assert truth.texts_adv == ["a+ b c+ d e+"]
+    for search in (greedy, partial(beam, width=4), by_importance):
+        assert not replace_words(chain, [text], torch.tensor([0]), threat, search=search).success.any()
+    bred = [replace_words(chain, [text], torch.tensor([0]), threat, search=partial(genetic, population=12), seed=seed) for seed in range(5)]
+    assert [one.texts_adv for one in bred] == [truth.texts_adv] * 5
+
+
+def test_breeding_stays_within_the_budget_and_the_constraints_in_every_question() -> None:
+    seen: list[list[str]] = []
+
+    def model(texts: list[str]) -> torch.Tensor:
+        seen.extend(t.split() for t in texts)
+        return torch.stack([torch.ones(len(texts)), torch.tensor([t.count("+") / 10 for t in texts])], 1)
+
+    threat = Substitutions(lambda word: (word + "+", word + "++"), words=2)
+    old = ("a", "b", "c", "d", "e", "f")
+    game = Game(model, " ".join(old), 0, threat, Never(), constraints=[apart])
+    genetic(game, population=8, generations=8)
+    assert max(sum(new != was for new, was in zip(words, old, strict=True)) for words in seen) == 2
+    assert all(apart(old, tuple(words)) for words in seen)
+    assert game.best_score == pytest.approx(-0.6)
+    still = Game(model, "a", 0, Substitutions(lambda word: (), words=2), Never())
+    genetic(still)
+    assert still.queries == 1, "nothing may change: there is nothing to breed"
+    for options in ({"population": 1}, {"generations": 0}):
+        with pytest.raises(ValueError, match="a population of 2 or more and 1 generation or more are needed"):
+            genetic(still, **options)
 
 
 def test_importance_asks_once_per_word_and_once_per_neighbor(linear: TextClassifier) -> None:
