@@ -26,8 +26,8 @@ def input_of_linear(weight: Tensor, bias: Tensor, *, rows: str = "best") -> Tens
     """Return the input (D,) of a linear layer from the gradients of its weight (M, D) and bias (M,), of one sample.
 
     ``dL/dW_i = dL/db_i * x`` holds for every output i, so that ``x = dW_i / db_i``, exactly. ``rows``: "best" divides in the row with the
-    largest bias gradient; "all" takes the least-squares solution over the rows, ``sum_i db_i dW_i / sum_i db_i^2``: the same without
-    noise, better with. Of a batch of several samples both return a mixture of the inputs.
+    largest bias gradient; "all" takes the best rank-one fit of the rows ``(dW_i, db_i)``, which are all multiples of ``(x, 1)`` (the first
+    singular vector): the same without noise, better with. Of a batch of several samples both return a mixture of the inputs.
     Phong et al. 2018, IEEE TIFS 13(5); Geiping et al. 2020, arXiv 2003.14053, proposition 3.1. Raises ValueError
     when every bias gradient is zero (no output was active) or shapes do not fit.
     """
@@ -38,7 +38,9 @@ def input_of_linear(weight: Tensor, bias: Tensor, *, rows: str = "best") -> Tens
     if not bool(bias.any()):
         raise ValueError("every bias gradient is zero: no unit of this layer was active for the input, so it left no trace")
     if rows == "all":
-        return bias @ weight / bias.square().sum()
+        # Least squares on db_i alone would take the noise on db for signal, and shrink the answer.
+        main: Tensor = torch.linalg.svd(torch.cat([weight, bias[:, None]], 1), full_matrices=False).Vh[0]
+        return main[:-1] / main[-1]
     row = int(bias.abs().argmax())
     return weight[row] / bias[row]
 

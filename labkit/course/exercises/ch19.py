@@ -80,10 +80,6 @@ def _read_first_row(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) 
     return weight_gradient[0] / bias_gradient[0]
 
 
-def _read_mean_of_quotients(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) -> torch.Tensor:
-    return (weight_gradient / bias_gradient[:, None]).mean(0)
-
-
 def _read_sums(weight_gradient: torch.Tensor, bias_gradient: torch.Tensor) -> torch.Tensor:
     return weight_gradient.sum(0) / bias_gradient.sum()
 

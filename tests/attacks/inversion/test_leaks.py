@@ -107,6 +107,19 @@ def test_noise_has_the_size_asked_for_and_all_rows_stand_it_better() -> None:
         noised(gradient, -1)
 
 
+def test_all_rows_together_do_not_take_the_noise_on_the_bias_for_signal() -> None:
+    x = torch.rand(40, generator=torch.Generator().manual_seed(3)).double()
+    bias = torch.linspace(-0.3, 0.3, 16, dtype=torch.float64)
+    fitted, regressed = [], []
+    for seed in range(20):
+        weight, noisy = noised((torch.outer(bias, x), bias), 0.1, seed=seed)
+        fitted.append(input_of_linear(weight, noisy, rows="all").norm() / x.norm())
+        regressed.append((noisy @ weight / noisy.square().sum()).norm() / x.norm())
+    # Least squares on the noisy bias divides by its square, noise included, and shrinks the answer.
+    assert float(torch.stack(regressed).mean()) < 0.9
+    assert float(torch.stack(fitted).mean()) == pytest.approx(1, abs=0.12)
+
+
 def test_the_shared_gradient_is_the_mean_of_the_samples() -> None:
     model, x, y = net(6), one(6, 3), torch.tensor([0, 4, 4])
     each = [shared_gradient(model, x[i : i + 1], y[i : i + 1]) for i in range(3)]
