@@ -111,13 +111,17 @@ card("16_poisoning").show()
 # %% [markdown]
 # ## From scratch: what one training point does
 #
-# Which *direction* should a poison move? Take a support vector machine, $f(z) = \sum_j \beta_j K(x_j, z) + b$ with $\beta_j = \alpha_j y_j$, and the hinge loss $L$, summed over some validation
-# data. When training point $x_c$ moves, the trained machine moves too: $\beta$ and $b$ depend on $x_c$. Biggio, Nelson and Laskov (2012) read off how.
-# The points *on the margin*, the set $S$ ($0 < \alpha < C$), satisfy $f(x_i) = y_i$ exactly, and $\sum_j \beta_j = 0$. Both hold before and after a move so small that no point enters or leaves the margin. Differentiate both:
+# Which *direction* should a poison move? Take a support vector machine with labels $y_j = \pm 1$:
+#
+# $$f(z) = \sum_j \beta_j K(x_j, z) + b, \qquad \beta_j = \alpha_j y_j, \qquad 0 \le \alpha_j \le C.$$
+#
+# The attacker wants the hinge loss on validation data, $L = \sum_k \max(0, 1 - y_k f(z_k))$, to rise. When a training point $x_c$ moves, the trained machine moves too: $\beta$ and $b$ depend on $x_c$.
+# Biggio, Nelson and Laskov (2012) read off how. The points *on the margin*, the set $S$ with $0 < \alpha_i < C$, satisfy $f(x_i) = y_i$ exactly; and $\sum_j \beta_j = 0$.
+# Both hold before and after a move so small that no point enters or leaves the margin. So their derivatives vanish, and the third equation says what that does to the loss:
 #
 # $$K_{SS} \, d\beta_S + 1 \, db = -\beta_c \, dK_{Sc}, \qquad 1^T d\beta_S = 0, \qquad dL = -\sum_{k:\, y_k f(z_k) < 1} y_k \, df(z_k).$$
 #
-# No training run is repeated: a linear system says what training *would* do. Here it is for a linear kernel, for the *mean* loss, and for a point at its bound $\alpha_c = C$, which is where poisons usually end up:
+# No training is repeated: a linear system says what training *would* do. Here it is for a linear kernel, for the *mean* loss, and for a point at its bound $\alpha_c = C$, where poisons usually end up:
 
 # %%
 from sklearn.svm import SVC
@@ -186,7 +190,7 @@ print("labkit and training again:", torch.allclose(theirs, by_force, atol=1e-5))
 
 # %% [markdown]
 # With the gradient, climb. In two dimensions you can see everything: the color is the validation loss *after training with a poison at that place*, computed by training
-# once for each pixel; each line is the path of one poison. Each starts as another ordinary point with a flipped label.
+# once for each pixel. Each line is the path of one poison. It starts (dot) as another ordinary point with a flipped label; the star is the best place on its way.
 
 # %%
 from labkit.attacks.poisoning import fit_svm, poison_svm
@@ -271,8 +275,8 @@ for name, found in tracks.items():
     )
 
 # %% [markdown]
-# The poison carries the label of the circles. Compare the stars with the highest pixel: where a climb ends depends on where it starts. The surface has more than one hill, and flat land where the poison
-# is no support vector and has no gradient; it has kinks where a point enters or leaves the margin. An attacker with time tries several starts and keeps the best.
+# The poison carries the label of the blue circles. Compare the stars with the highest pixel: where a climb ends depends on where it starts. The surface has more than one hill. It is flat where the poison
+# is no support vector and has no gradient, and it has kinks where a point enters or leaves the margin. An attacker with time tries several starts and keeps the best.
 #
 # ## Measure it
 #
@@ -461,7 +465,7 @@ say(
 )
 
 # %% [markdown]
-# The first curve answers the question: look where it crosses the middle. The price is in the last sentence: the same model misses many other patients too.
+# The curve of the most similar records answers the question: look where it crosses the middle. The price is in the last sentence: the same model misses other patients too.
 #
 # ### One invented record
 #
@@ -634,13 +638,10 @@ table(
 for name, rate in called_stop.items():
     record(f"the intact reader says stop, {name}", rate)
 record("mean L2 change, beta alone", float(wanted.mean()))
-say(
-    f"The poisons by beta alone are {float(wanted.mean()):.2f} long in L2 (mean); the intact reader calls {called_stop['beta alone'].k} of {trials} of them a stop, "
-    f"and {called_stop['noise as long as beta alone'].k} of the images with random noise of the same length. An owner who lets the published network read the new images "
-    "would notice that label and answer disagree."
-)
 
 # %% [markdown]
+# An owner who lets the published network read new images sees where label and answer disagree. Noise of the same length is the control: it is not the size of the change that does it.
+#
 # Now the owner's side. The poison joins the training images, labelled "limit 50", as it looks. Success: the retrained last layer calls the target, an unchanged stop sign that nobody trained on, a limit.
 #
 # > **Predict.** The paper reports that one poison always suffices. On what does that depend: how many training images there are? How strictly the last layer fits them?
@@ -767,8 +768,8 @@ bar_chart(ends, xlabel="targets misread as limit 50 (200 training images)")
 for name, rate in ends.items():
     record(f"feature collision, {name}", rate)
 say(
-    f"On frozen features: {ends['frozen features']} (no poison: {ends['frozen, no poison']}). Trained from scratch: {ends['trained from scratch']}; "
-    f"without any poison: {ends['from scratch, no poison']}."
+    f"On frozen features: {ends['frozen features']}; without a poison {ends['frozen, no poison']}. Trained from scratch: {ends['trained from scratch']}; "
+    f"without a poison {ends['from scratch, no poison']}, where one clean network reads all of them."
 )
 
 # %% [markdown]
@@ -794,9 +795,12 @@ print(
 )
 
 # %% [markdown]
-# Victim: a small network on `digits`, trained from scratch, with a seed that the attacker does not know. The attacker knows the rest: the training images, the architecture and the recipe. The poisons are true digits of the wished class,
-# changed by at most $\varepsilon$ in each of 64 pixels: the *whole* class (a tenth of all training images, a very strong attacker), or every second image of it. What else does that do to the victim? So three numbers for each attack: targets hit, test accuracy,
-# and the recall of the wished class, the share of its test images that are still recognized. Controls: random changes of the same size, no poison at all, and, for scale, *mislabelled copies* of the target, which no clean-label rule allows.
+# Victim: a small network on `digits`, trained from scratch, with a seed that the attacker does not know. The attacker knows the rest: the training images, the architecture and the recipe.
+# The poisons are true digits of the wished class, changed by at most `eps = 0.4` in each of 64 pixels, far more than anyone would overlook. It is every second image of that class, or the *whole* class, a tenth of all training images: a very strong attacker.
+#
+# What else does that do to the victim? So three numbers for each attack: targets hit, test accuracy, and the **recall** of the wished class, the share of its test images that are still recognized.
+# Controls: random changes of the same size, no poison at all, and, for scale, *mislabelled copies* of the target, which no clean-label rule allows.
+#
 # %%
 plan = {"epochs": 20, "batch_size": 128, "learning_rate": 1e-2, "device": "cpu"}
 hidden = (64,)
@@ -814,7 +818,7 @@ order = torch.randperm(len(right), generator=generator(SEED, "targets"))
 aims = right[order[:number]].tolist()
 wishes = [(int(digits.test.y[i]) + 1 + k % 9) % 10 for k, i in enumerate(aims)]
 seeds = [SEED + k % 4 for k in range(number)]  # one victim for each target, four seeds in turn
-budgets = lab.pick(quick=(0.2, 0.4), paper=(0.2, 0.4), smoke=(0.4,))
+eps, parts = 0.4, ("half the class", "whole class")
 
 
 def effect(victim, i, wish):
@@ -829,22 +833,20 @@ def effect(victim, i, wish):
 from labkit.progress import progress
 
 names = ("matched gradients", "random changes")
-cells = [("half the class", budgets[-1])] + [("whole class", eps) for eps in budgets]
-seen, cosines = {(name, *cell): [] for name in names for cell in cells}, []
+seen, cosines = {(name, part): [] for name in names for part in parts}, []
 for k in progress(range(number), "targets"):
     i, wish = aims[k], wishes[k]
     sample, members = digits.test.x[i], (digits.train.y == wish).nonzero().squeeze(1)
-    for part, eps in cells:
+    for part in parts:
         rows = members if part == "whole class" else members[::2]
-        brew = gradient_matching(
-            digits.train, rows, sample, wish, attacker, Linf(eps), steps=60, seed=SEED
-        )
+        goal = (rows, sample, wish, attacker, Linf(eps))
+        brew = gradient_matching(digits.train, *goal, steps=60, seed=SEED)
         cosines.append(float(brew.trace["alignment"].max()))
         shift = torch.rand(len(rows), 1, 8, 8, generator=generator(SEED, "shift", k)) - 0.5
         moved = (digits.train.x[rows] + eps * shift.sign()).clamp(0, 1)
         noisy = PoisonedData.changing(digits.train, rows, x=moved)
         for name, found in zip(names, (brew, noisy), strict=True):
-            seen[name, part, eps].append(effect(student(found.data, seeds[k]), i, wish))
+            seen[name, part].append(effect(student(found.data, seeds[k]), i, wish))
 
 # %%
 copies = {"no poison": 0, "1 mislabelled copy": 1, "5 mislabelled copies": 5}
@@ -857,85 +859,67 @@ for k, (i, wish) in enumerate(zip(aims, wishes, strict=True)):
         controls[name].append(effect(student(split, seeds[k]), i, wish))
 
 # %%
-matched = {key: Rate(sum(e[0] for e in kept), number, "targets") for key, kept in seen.items()}
-aside = {key: Rate(sum(e[0] for e in kept), number, "targets") for key, kept in controls.items()}
-bar_chart(
-    {f"{name}, {part}, {eps}": matched[name, part, eps] for name in names for part, eps in cells}
-    | aside,
-    xlabel="targets hit (numbers at the names: eps)",
-)
+every = {", ".join(key): kept for key, kept in seen.items()} | controls
+struck = {name: Rate(sum(e[0] for e in kept), number, "targets") for name, kept in every.items()}
+bar_chart(struck, xlabel="targets hit")
 
 # %%
-every = {f"{name}, {part}, {eps}": seen[name, part, eps] for name in names for part, eps in cells}
 table(
     {
-        "victim's training data": [*every, *controls],
-        "targets hit": [
-            f"{r.k} of {r.n}"
-            for r in (*[matched[n, *c] for n in names for c in cells], *aside.values())
-        ],
-        "test accuracy": [
-            percent(np.mean([e[1] for e in v])) for v in (every | controls).values()
-        ],
-        "recall of the wish": [
-            percent(np.mean([e[2] for e in v])) for v in (every | controls).values()
-        ],
+        "victim's training data": list(every),
+        "targets hit": [f"{rate.k} of {rate.n}" for rate in struck.values()],
+        "test accuracy": [percent(np.mean([e[1] for e in kept])) for kept in every.values()],
+        "recall of the wish": [percent(np.mean([e[2] for e in kept])) for kept in every.values()],
     },
-    caption=f"means over {number} targets, one victim each; {len(digits.test)} test images; "
-    "the numbers at the names are eps",
+    caption=f"means over {number} targets, one victim each; {len(digits.test)} test images",
 )
 
 # %%
 shown = [x for r in rows[:2] for x in (digits.train.x[r], brew.data.x[r])]
-titles = [f"a {wish}", f"its poison,\neps {budgets[-1]}"] * 2
+titles = [f"a {wish}", f"its poison,\neps {eps}"] * 2
 image_row(
     torch.stack([*shown, sample]),
     [*titles, "the target"],
     per_row=5,
-    alt=f"Two true digits {wish}, each followed by its poison at the largest eps, and the target.",
+    alt=f"Two true digits {wish}, each followed by its poison, and the target.",
 )
 
 # %% tags=["hide-input"]
-for (name, part, eps), rate in matched.items():
-    record(f"gradient matching, {name}, {part}, eps {eps}", rate)
-for name, rate in aside.items():
-    record(f"gradient matching control, {name}", rate)
-top, milder = ("whole class", budgets[-1]), ("half the class", budgets[-1])
-for name, kept in (
-    (f"matched gradients, whole class, eps {budgets[-1]}", seen["matched gradients", *top]),
-    (f"random changes, whole class, eps {budgets[-1]}", seen["random changes", *top]),
-    (f"matched gradients, half the class, eps {budgets[-1]}", seen["matched gradients", *milder]),
-    ("no poison", controls["no poison"]),
-):
-    accuracy, recall = (float(np.mean([e[k] for e in kept])) for k in (1, 2))
-    record(f"gradient matching, test accuracy, {name}", accuracy, unit="%")
-    record(f"gradient matching, recall of the wished class, {name}", recall, unit="%")
-
-
-def price(kept):
-    """Accuracy and recall as text."""
-    return f"{np.mean([e[1] for e in kept]):.1%} and {np.mean([e[2] for e in kept]):.1%}"
-
-
-weak, strong = (
-    matched["matched gradients", "whole class", eps] for eps in (budgets[0], budgets[-1])
-)
+for name, kept in every.items():
+    record(f"gradient matching, targets hit, {name}", struck[name])
+    recall = float(np.mean([e[2] for e in kept]))
+    record(f"gradient matching, recall of the wish, {name}", recall, unit="%")
+hit = [struck[f"{name}, {part}"] for name in names for part in parts]
 say(
-    f"The cosine reaches {np.mean(cosines):.2f} on average. With the whole class changed the attack hits {weak} at eps {budgets[0]}, and {strong} at eps "
-    f"{budgets[-1]}; with half the class {matched['matched gradients', *milder]}. Random changes of the whole class at eps {budgets[-1]}: "
-    f"{matched['random changes', *top]}. One mislabelled copy: {aside['1 mislabelled copy']}; five: {aside['5 mislabelled copies']}."
-)
-say(
-    f"The price, as accuracy and recall of the wished class: {price(controls['no poison'])} without a poison, {price(seen['matched gradients', *top])} with the whole class matched "
-    f"at eps {budgets[-1]}, {price(seen['random changes', *top])} with random changes of it; {price(seen['matched gradients', *milder])} with half the class matched."
+    f"The cosine reaches {np.mean(cosines):.2f} on average. With half the class changed the attack hits {hit[0]}; with the whole class {hit[1]}. "
+    f"Random changes: {hit[2].k} of {hit[2].n} and {hit[3].k} of {hit[3].n}. One mislabelled copy: {struck['1 mislabelled copy']}; five: {struck['5 mislabelled copies']}."
 )
 
 # %% [markdown]
-# The optimizer does its part: the cosine comes close to one. But it is measured at *one* set of weights, the attacker's, after training. The victim passes through others; and a cosine says nothing about the gradient's length, nor about the images of other classes,
+# Is the attack merely badly optimized? The authors start it eight times, at random places, and keep the best. So give it four starts for some of the targets:
+
+# %%
+gains = []
+for i, wish in list(zip(aims, wishes, strict=True))[: lab.pick(quick=4, paper=4, smoke=1)]:
+    members = (digits.train.y == wish).nonzero().squeeze(1)
+    goal = (members, digits.test.x[i], wish, attacker, Linf(eps))
+    tried = gradient_matching(digits.train, *goal, steps=60, restarts=4, seed=SEED)
+    starts = tried.trace["alignment"].amax(dim=1)  # the best cosine of each start
+    gains.append([float(starts[0]), float(starts.max())])
+
+# %% tags=["hide-input"]
+single, best = np.mean(gains, axis=0)
+record("gradient matching, cosine gained by four starts", float(best - single), n=len(gains))
+say(
+    f"Whole class, {len(gains)} targets: the cosine is {single:.3f} from one start and {best:.3f} from the best of four."
+)
+
+# %% [markdown]
+# The cosine is close to one either way. But it is measured at *one* set of weights, the attacker's, after training. The victim passes through others. And a cosine says nothing about the gradient's length, nor about the images of other classes,
 # which pull as well. Each target has one victim here, so the intervals cover targets and victims together.
+#
 # Changing the whole class is not surgical: matched or random, it leaves the victim bad at that very class (last column), which any owner with a validation set sees. Changing half of it costs little, because the other half still shows the victim what the class looks like:
-# fewer targets are hit, but nothing else gives the attack away, except the images themselves. At the largest eps a person would see the change, if anyone looked.
-# On CIFAR-10 the authors report much higher rates with far smaller changes and a smaller share of poisons (below).
+# nothing gives that attack away, except the images themselves. A person who looked would see the change. On CIFAR-10 the authors report much higher rates with far smaller changes and a smaller share of poisons (below).
 #
 # ## Break it, fix it: asking the neighbors
 #
@@ -1035,7 +1019,7 @@ say(
 #
 # | the owner | stops | does not stop |
 # | --- | --- | --- |
-# | looks at labels (neighbors, second readers) | scattered flips | clusters; poisons with true labels |
+# | looks at labels (neighbors, second readers) | a part of scattered flips | clusters; poisons with true labels |
 # | lets the intact network read new images, compares with their labels | most collisions of this chapter | attackers who expect this check |
 # | regularizes *and* uses more data | most single poisons on frozen features | many falsified records |
 # | trains from scratch | single poisons made for another network | flips; gradient matching (some targets here, most in its paper) |
@@ -1211,6 +1195,7 @@ cited(
     {
         "k-1-r-8": "CIFAR-10, ResNet-18, 1 % poisons, eps 16/255",
         on_benchmark + "resnet-18": "the benchmark above, from scratch, ResNet-18",
+        on_benchmark + "mobilenetv2": "the benchmark above, from scratch, MobileNetV2",
         on_benchmark + "vgg11": "the benchmark above, from scratch, VGG11",
     },
     label="victim",

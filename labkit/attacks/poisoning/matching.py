@@ -21,11 +21,14 @@ def gradient_matching(
     """Change the inputs of ``rows`` (P,) within ``threat``, labels untouched, so that whoever trains on it calls ``target`` a ``wish``.
 
     ``target``: one input, shaped like those of ``clean``; nobody changes it. ``model``: the attacker's own, trained on the clean set.
-    Maximizes ``alignment`` of the poisons' gradient with the target's by Adam on the sign of its gradient, from random starts; the best
-    of ``restarts`` is kept. ``step_size`` (default eps / 10) is divided by 10 after 3/8, 5/8 and 7/8 of the steps. Geiping et al. 2021,
-    arXiv 2009.02276. ``trace``: "alignment", (restarts, steps + 1).
+    Maximizes ``alignment`` of the poisons' gradient with the target's by Adam on the sign of its gradient, from ``restarts`` random
+    starts. ``step_size`` (default eps / 10) is divided by 10 after 3/8, 5/8 and 7/8 of the steps. Geiping et al. 2021, arXiv 2009.02276.
+    ``trace``: "alignment", (restarts, steps + 1). The same seed and more restarts make the same starts and more.
+
+    Notes: the paper takes 250 steps from 8 starts, keeps the start with the best last step, and augments while it optimizes; here the best
+    of all steps of all starts is kept, and nothing is augmented.
     Raises WrongRole; ValueError for a target of another shape, for no rows or rows whose label is not ``wish`` (they would have to pull
-    the other way), and for a threat without eps.
+    the other way), for a threat without eps, and for steps, restarts or a step size that make no sense.
     """
     if target.shape != clean.x.shape[1:]:
         raise ValueError(f"the target is one input of shape {tuple(clean.x.shape[1:])}, got {tuple(target.shape)}")
@@ -35,6 +38,8 @@ def gradient_matching(
         )
     if not threat.eps < float("inf"):
         raise ValueError(f"{threat} has no budget: unlimited poisons would be copies of the target")
+    if restarts < 1 or steps < 0 or (step_size is not None and step_size <= 0):
+        raise ValueError(f"restarts must be 1 or more, steps 0 or more, step_size positive; got {restarts}, {steps}, {step_size}")
     base, y, size = clean.x[rows], clean.y[rows], threat.eps / 10 if step_size is None else step_size
     best, best_x, trails = -2.0, base, []
     with held_still(model):

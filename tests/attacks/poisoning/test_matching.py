@@ -80,6 +80,19 @@ def test_restarts_keep_the_best_and_seeds_count() -> None:
     assert not torch.equal(match(seed=4), one)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_more_restarts_never_end_worse(seed: int) -> None:
+    """The cosine is computed anew from the poisons that are handed over; in some of the trials a later start has to win."""
+    data, model = blobs(), mlp(6, 3, (16,), seed=0).double()
+    rows, target = (data.y == 1).nonzero().squeeze(1)[:6], data.x[0]
+    ends = []
+    for restarts in (1, 2, 4):
+        found = gradient_matching(data, rows, target, 1, model, Linf(0.2), steps=3, restarts=restarts, seed=seed)
+        ends.append(alignment(model, found.data.x[rows], data.y[rows], target, 1))
+        assert ends[-1] == pytest.approx(float(found.trace["alignment"].max()), abs=1e-6)
+    assert ends == sorted(ends)
+
+
 def test_the_attackers_model_is_left_as_it_was() -> None:
     model, images = mixed_model(), torch.rand(6, 3, 4, 4, dtype=torch.float64)
     data = Split(images, torch.tensor([0, 1, 1, 0, 1, 1]), "train", "six")
@@ -98,5 +111,8 @@ def test_bad_input_is_named() -> None:
         gradient_matching(data, ones[:0], data.x[0], 1, model, Linf(0.1))
     with pytest.raises(ValueError, match="has no budget"):
         gradient_matching(data, ones, data.x[0], 1, model, L2())  # type: ignore[arg-type]
+    for options, seen in (({"restarts": 0}, "0, 100, None"), ({"steps": -1}, "1, -1, None"), ({"step_size": 0.0}, r"1, 100, 0\.0")):
+        with pytest.raises(ValueError, match=f"got {seen}"):
+            gradient_matching(data, ones, data.x[0], 1, model, Linf(0.1), **options)  # type: ignore[arg-type]
     with pytest.raises(WrongRole):
         gradient_matching(data.as_role("test"), ones, data.x[0], 1, model, Linf(0.1))
