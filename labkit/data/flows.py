@@ -18,13 +18,15 @@ FORMAT = 2  # raise it with every change of the numbers
 
 
 def _follow(c: Columns) -> Columns:
-    """Bytes must fit into the packets (40 to 1,500 each); sizes and rates are quotients; no more ports than connections; one service."""
+    """Bytes must fit into the packets (40 to 1,500 each); no more than a million packets a second; sizes and rates are quotients; no more
+    ports than connections; one service."""
     c = dict(c)
     c["sent_bytes"] = torch.minimum(torch.maximum(c["sent_bytes"], 40 * c["sent_packets"]), 1500 * c["sent_packets"])
     c["received_bytes"] = torch.minimum(torch.maximum(c["received_bytes"], 40 * c["received_packets"]), 1500 * c["received_packets"])
     c["connections"] = torch.maximum(c["connections"], torch.ones_like(c["connections"]))
     c["ports"] = torch.minimum(torch.maximum(c["ports"], torch.ones_like(c["ports"])), c["connections"])
     c |= one_of(c, [f"to_{service}" for service in SERVICES])
+    c["duration"] = torch.maximum(c["duration"], (c["sent_packets"] + c["received_packets"]) / 1e6)
     c["packet_size"] = c["sent_bytes"] / c["sent_packets"]
     c["rate"] = (c["sent_packets"] + c["received_packets"]) / c["duration"]
     return c

@@ -63,7 +63,7 @@ class Schema:
     def __len__(self) -> int:
         return len(self.fields)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The fields' names in order."""
         return tuple(field.name for field in self.fields)
@@ -90,30 +90,33 @@ class Schema:
     def _table(self) -> dict[str, Tensor]:
         """What the fields say, (F,) each, so that a record is handled whole and not field by field."""
         marks = {name: torch.tensor([field.control == name for field in self.fields]) for name in ("fixed", "up", "down", "derived")}
+        span = torch.tensor([field.high - field.low for field in self.fields], dtype=torch.float64)
         return marks | {
             "low": torch.tensor([field.low for field in self.fields], dtype=torch.float64),
             "high": torch.tensor([field.high for field in self.fields], dtype=torch.float64),
             "log": torch.tensor([field.scale == "log" for field in self.fields]),
             "whole": torch.tensor([field.kind != "real" for field in self.fields]),
+            "span": span,
+            "stretch": torch.log1p(span),
         }
 
     def _facts(self, device: torch.device) -> dict[str, Tensor]:
-        return {name: column.to(device) for name, column in self._table.items()}
+        return self._table if device.type == "cpu" else {name: column.to(device) for name, column in self._table.items()}
 
-    def _encoded(self, values: Tensor) -> Tensor:
+    def _encoded(self, values: Tensor, clip: bool = True) -> Tensor:
         t = self._facts(values.device)
-        value, span = torch.minimum(torch.maximum(values, t["low"]), t["high"]) - t["low"], t["high"] - t["low"]
-        return torch.where(t["log"], torch.log1p(value) / torch.log1p(span), value / span).float()
+        value = (torch.minimum(torch.maximum(values, t["low"]), t["high"]) if clip else values) - t["low"]
+        return torch.where(t["log"], torch.log1p(value.clamp_min(-0.5)) / t["stretch"], value / t["span"]).float()
 
     def _natural(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != len(self.fields):
             raise ValueError(f"records have shape (N, {len(self.fields)}), got {tuple(x.shape)}")
         t, value = self._facts(x.device), x.double()
-        span = t["high"] - t["low"]
-        return t["low"] + torch.where(t["log"], torch.expm1(value * torch.log1p(torch.where(t["log"], span, 1))), value * span)
+        return t["low"] + torch.where(t["log"], torch.expm1(value * t["stretch"]), value * t["span"])
 
-    def _followed(self, values: Tensor) -> Tensor:
-        return self.encode(self.follow(dict(zip(self.names, values.unbind(1), strict=True))))
+    def _followed(self, values: Tensor, clip: bool = True) -> Tensor:
+        columns = self.follow(dict(zip(self.names, values.unbind(1), strict=True)))
+        return self._encoded(torch.stack([columns[name].double() for name in self.names], 1), clip)
 
     def possible(self, x: Tensor, original: Tensor | None = None) -> Tensor:
         """Return, for each record x (N, F), one that can occur: whole numbers whole, dependent fields in agreement.
@@ -139,24 +142,33 @@ class Schema:
 
         A record without any is possible. Only rules that some record breaks are listed.
         """
+        broken = {}
+        for fault, rows in self._faults(x, original).items():
+            for column in rows.any(0).nonzero().flatten().tolist():
+                broken[f"{self.fields[column].name} {fault}"] = rows[:, column]
+        return broken
+
+    def allows(self, x: Tensor, original: Tensor | None = None) -> Tensor:
+        """Return which records break none of the rules of ``violations``, (N,) bool."""
+        return ~torch.stack([rows.any(1) for rows in self._faults(x, original).values()]).any(0)
+
+    def _faults(self, x: Tensor, original: Tensor | None) -> dict[str, Tensor]:
+        """Return, by kind of fault, which fields of which records have it, (N, F) bool."""
         t, value = self._facts(x.device), x.float()
         values = self._natural(x)
         wholes = torch.where(t["whole"], values.round(), values)
         rounded = self._encoded(wholes)
         faults = {
-            "out of range": (value < 0) | (value > 1),
+            "out of range": ~((value >= 0) & (value <= 1)),  # nan is no number of anything
             "not whole": ((rounded - value).abs() > SAME) & t["whole"],
-            "disagrees": (self._followed(wholes) - rounded).abs() > 2 * AGREES,
+            "disagrees": (self._followed(wholes, clip=False) - rounded).abs()
+            > 2 * AGREES,  # so that nothing hides behind the end of a range
         }
         if original is not None:
             change = value - original.float()
             wrong = (t["fixed"] & (change.abs() > SAME)) | (t["up"] & (-change > SAME)) | (t["down"] & (change > SAME))
             faults["may not change so"] = wrong
-        broken = {}
-        for fault, rows in faults.items():
-            for column in rows.any(0).nonzero().flatten().tolist():
-                broken[f"{self.fields[column].name} {fault}"] = rows[:, column]
-        return broken
+        return faults
 
 
 def one_of(columns: Mapping[str, Tensor], names: Sequence[str]) -> Columns:

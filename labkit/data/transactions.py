@@ -20,8 +20,10 @@ FORMAT = 2  # raise it with every change of the numbers
 
 def _follow(c: Columns) -> Columns:
     """Whoever paid within a day has at least two payments today, whoever did not has one; the day's total holds this payment and a cent
-    for each other one; the ratio is a quotient; a payment abroad is one far away; one shop; nobody is present online."""
+    for each other one; no payment is more than a thousand usual ones, the ratio is a quotient; a payment abroad is one far away; one
+    shop; nobody is present online."""
     c = dict(c)
+    c["amount"] = torch.minimum(c["amount"], 1000 * c["usual"])
     c["today"] = torch.where(c["waited"] < DAY, c["today"].clamp_min(2), torch.ones_like(c["today"]))
     c["total_today"] = torch.where(c["today"] > 1, torch.maximum(c["total_today"], c["amount"] + c["today"] - 1), c["amount"])
     c["ratio"] = c["amount"] / c["usual"]

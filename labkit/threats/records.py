@@ -97,10 +97,7 @@ class Records(Threat):
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Return (N,) bool: a possible record, moved as the attacker can, within the limits and the budget."""
-        inside = self._within(x_adv, x, *self.limits(x))
-        for rows in self.schema.violations(x_adv, x).values():
-            inside &= ~rows
-        return inside
+        return self._within(x_adv, x, *self.limits(x)) & self.schema.allows(x_adv, x)
 
     def _within(self, x_adv: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         boxed = ((x_adv >= lower - SAME) & (x_adv <= upper + SAME)).all(1)
@@ -156,22 +153,27 @@ class RecordRegion:
         if threat.cost is None and math.isfinite(threat.eps):  # only the largest changes stay
             change = ((wish - x).abs() * threat.free.to(x.device)).argsort(dim=1, descending=True).argsort(dim=1)
             wish = torch.where(change < int(threat.eps), wish, x)
-        found, share = x.clone(), torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
-        step = torch.ones_like(share)
-        for _ in range(9):  # the whole way if it is allowed, else the furthest point that halving finds
-            trial = threat.schema.possible(x + (share + step).clamp(max=1) * (wish - x), x).to(x.dtype)
-            good = self._allowed(trial)[:, None]
-            found, share = torch.where(good, trial, found), torch.where(good, (share + step).clamp(max=1), share)
-            if bool((share == 1).all()):
-                break
-            step = step / 2
+        found = threat.schema.possible(wish, x).to(x.dtype)
+        good = self._allowed(found)
+        if len(far := (~good).nonzero().squeeze(1)):
+            found[far] = self.take(far)._back(wish[far])
         return torch.where(allowed[:, None], x_adv, found)
 
+    def _back(self, wish: Tensor) -> Tensor:
+        """Return the furthest allowed record on the way from x to the wish: of fifteen points between, then of fifteen around that one."""
+        between = torch.arange(1, 16, device=wish.device)
+        many = self.take(torch.arange(len(wish), device=wish.device).repeat_interleave(len(between)))
+        found, share, way = self.x.clone(), wish.new_zeros(len(wish), 1), (wish - self.x)[:, None]
+        for level in (1 / 16, 1 / 256):
+            shares = share + level * between
+            trial = self.threat.schema.possible((self.x[:, None] + shares[:, :, None] * way).flatten(0, 1), many.x).to(wish.dtype)
+            reached = (many._allowed(trial).view(shares.shape) * between).amax(1)  # 0 where none is allowed
+            trial = trial.view(*shares.shape, -1)[torch.arange(len(wish), device=wish.device), reached.clamp_min(1) - 1]
+            found, share = torch.where(reached[:, None] > 0, trial, found), share + level * reached[:, None]
+        return found
+
     def _allowed(self, x_adv: Tensor) -> Tensor:
-        allowed = self.threat._within(x_adv, self.x, self.lower, self.upper)
-        for rows in self.threat.schema.violations(x_adv, self.x).values():
-            allowed &= ~rows
-        return allowed
+        return self.threat._within(x_adv, self.x, self.lower, self.upper) & self.threat.schema.allows(x_adv, self.x)
 
     def settle_(self, x_adv: Tensor) -> Tensor:
         """Return the records as they are if allowed, else projected: a record has no rounding to mend."""

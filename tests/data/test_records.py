@@ -71,6 +71,34 @@ def test_each_broken_rule_is_named() -> None:
     assert {"count may not change so", "tries may not change so", "age may not change so"} <= set(SMALL.violations(moved, good))
 
 
+def test_nothing_hides_behind_the_end_of_a_range_nor_in_a_nan() -> None:
+    half = Schema((Field("count", "", 1, 1_000, "integer", "log", "up"), Field("half", "", 0, 100, control="derived")),
+                  lambda c: {**c, "half": c["count"] / 2})  # fmt: skip
+    full = half.encode({"count": torch.tensor([200.0, 400.0]), "half": torch.tensor([100.0, 200.0])})
+    assert full[:, 1].tolist() == [1, 1], "the encoding ends at 100"
+    assert {rule: rows.tolist() for rule, rows in half.violations(full).items()} == {"half disagrees": [False, True]}
+    assert half.allows(full).tolist() == [True, False]
+    lost = SMALL.possible(torch.full((2, 6), 0.5))
+    lost[1, 3] = torch.nan
+    assert SMALL.violations(lost)["age out of range"].tolist() == [False, True]
+    assert SMALL.allows(lost).tolist() == [True, False]
+
+
+@BOTH
+def test_quotients_stay_inside_their_ranges(module: ModuleType) -> None:
+    c = module.SCHEMA.decode(module.load(size=40).test.x)
+    if module is flows:
+        c |= {"duration": c["duration"] * 0 + 0.001, "sent_packets": c["sent_packets"] * 0 + 50_000}
+    else:
+        c |= {"amount": c["amount"] * 0 + 1e6, "usual": c["usual"] * 0 + 400}
+    found = module.SCHEMA.possible(module.SCHEMA.encode(c))
+    assert module.SCHEMA.violations(found) == {}
+    now = module.SCHEMA.decode(found)
+    most, least = ("rate", "duration") if module is flows else ("ratio", "usual")
+    assert float(now[most].max()) <= module.SCHEMA.fields[module.SCHEMA.column(most)].high * 1.00001
+    assert float(now[least].min()) > 0.04, "what gave way is the time or the amount, and not the rule"
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="called 'a'"):
         Schema((Field("a", "", 0, 1), Field("a", "", 0, 1)))

@@ -106,6 +106,11 @@ def test_the_forest_is_scikit_learns() -> None:
 
     theirs = Forest(n_estimators=30, max_samples=64, random_state=3).fit(X.float().numpy())
     assert np.allclose(IsolationForest(30, 64, seed=3).fit(X).score(X[:9]).numpy(), -theirs.score_samples(X[:9].float().numpy()))
+    crowded = torch.cat([X[:40].round(), X[:3].repeat(20, 1)])  # leaves with one input, with two, and with many that no cut separates
+    theirs = Forest(n_estimators=20, max_samples=90, random_state=1).fit(crowded.float().numpy())
+    ours = IsolationForest(20, 90, seed=1).fit(crowded)
+    assert {1, 2} < {int(n) for tree in theirs.estimators_ for n in tree.tree_.n_node_samples[tree.tree_.children_left < 0]}
+    assert np.allclose(ours.score(X).numpy(), -theirs.score_samples(X.float().numpy()), rtol=1e-12)
 
 
 def test_the_autoencoder_scores_its_own_error() -> None:

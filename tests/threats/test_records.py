@@ -65,6 +65,7 @@ def test_allowed_means_no_rule_broken(module: ModuleType, records: torch.Tensor,
     for rows in module.SCHEMA.violations(wish, x).values():
         broken |= rows
     assert torch.equal(Records(module.SCHEMA).contains(wish, x), ~broken)
+    assert torch.equal(module.SCHEMA.allows(wish, x), ~broken)
 
 
 def test_limits_hold_in_the_fields_own_units() -> None:
@@ -100,6 +101,11 @@ def test_the_distance_counts_fields_or_costs_what_the_attacker_says() -> None:
     dear = slower.project(torch.tensor([[0.0, x[0, 1], 0.0, 0.0, 0.0]]), x)
     assert 3.5 < float(slower.distance(dear, x)) <= 4.0, "as far as the budget goes, by whole counts"
     assert not bool(slower.contains(found, x))
+    gap = Records(TINY, 0.5, cost=lambda before, after: ((after["count"] < 390) & (after["count"] > 300)).double())
+    beyond = tiny(200, 20)
+    assert torch.equal(gap.project(beyond, x), TINY.possible(beyond, x)), "the whole way is allowed"
+    stopped = TINY.decode(gap.project(tiny(350, 20), x))["count"]
+    assert 390 - 1e-3 <= float(stopped) <= 392, "the furthest point before what costs too much"
     assert str(slower) == "Records(4 of cost)"
     assert str(Records(TINY, 2, factor=10)) == "Records(2 fields, factor 10)"
 

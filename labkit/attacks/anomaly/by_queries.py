@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from labkit.attacks.anomaly.by_gradient import _region
 from labkit.attacks.engine import Search, attack
 from labkit.seeding import normal_for, uniform_for
+from labkit.threats.records import RecordRegion
 
 
 @attack(norms=("records",), needs="scores", loss="margin", without=("precision", "layout", "victim"))
@@ -26,16 +28,9 @@ def evade_by_queries(search: Search, *, queries: int = 300, spread: float = 0.15
     record, logits = search.ask(search.start(random=False))
     if not len(search):
         return
-    best, free = search.loss(record, logits), _region(search).threat.free.to(record.device)
+    best = search.loss(record, logits)
     for turn in range(1, queries - int(search.spent[0]) + 1):
-        region, keys = _region(search), search.keys()
-        draw = uniform_for(keys, (3, record.shape[1]), "record search", turn).to(record)
-        places = torch.where(free, draw[:, 0], -1.0).argsort(dim=1, descending=True).argsort(dim=1)
-        moved = (places < 1 + (3 * draw[:, 2, :1]).floor()) & free
-        anywhere = region.lower + draw[:, 1] * (region.upper - region.lower)
-        nearby = record + spread * normal_for(keys, (record.shape[1],), "record step", turn).to(record)
-        wish = torch.where(moved, torch.where(draw[:, 2, 1:2] < 0.5, anywhere, nearby), record)
-        trial = region.project_(wish)
+        trial = _region(search).project_(moved(_region(search), record, search.keys(), turn, spread))
         trial, logits, record, best = search.ask(trial, record, best)
         if not len(search):
             return
@@ -43,6 +38,17 @@ def evade_by_queries(search: Search, *, queries: int = 300, spread: float = 0.15
         kept = loss >= best
         record, best = torch.where(kept[:, None], trial, record), torch.where(kept, loss, best)
     search.finish(record)
+
+
+def moved(region: RecordRegion, record: Tensor, keys: list[int], turn: int, spread: float) -> Tensor:
+    """Return wishes (N, F): one to three free fields of each record move, each anywhere within its limits or by a normal step."""
+    free = region.threat.free.to(record.device)
+    draw = uniform_for(keys, (3, record.shape[1]), "record search", turn).to(record)
+    places = torch.where(free, draw[:, 0], -1.0).argsort(dim=1, descending=True).argsort(dim=1)
+    picked = (places < 1 + (3 * draw[:, 2, :1]).floor()) & free
+    anywhere = region.lower + draw[:, 1] * (region.upper - region.lower)
+    nearby = record + spread * normal_for(keys, (record.shape[1],), "record step", turn).to(record)
+    return torch.where(picked, torch.where(draw[:, 2, 1:2] < 0.5, anywhere, nearby), record)
 
 
 @attack(norms=("records",), needs="decisions", without=("precision", "layout", "victim", "loss"))

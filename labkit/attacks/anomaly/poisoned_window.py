@@ -82,10 +82,11 @@ def boiling_frog(
         )
     held: list[tuple[Tensor, Tensor]] = [(day, torch.zeros(len(day), dtype=torch.bool)) for day in days[:window]]
     log: dict[str, list[float]] = {name: [] for name in ("score", "threshold", "reach", "sent", "admitted", "refused")}
-    alarms, poison, poison_day, passed = [], [], [], None
+    alarms, poison, poison_day, passed, known = [], [], [], None, 0
     for number, honest in enumerate(days[window:]):
-        records = torch.cat([records for records, _ in held[-window:]])
-        detector, limit = _morning(build, records, fpr, threshold)
+        if len(held) != known:  # a window that did not change teaches nothing new
+            detector, limit = _morning(build, torch.cat([records for records, _ in held[-window:]]), fpr, threshold)
+            known = len(held)
         with torch.no_grad():
             score = float(detector.score(target[None]))
             calm = detector.score(honest) <= limit
@@ -97,7 +98,7 @@ def boiling_frog(
         if score <= limit and passed is None:
             passed = number
         learned, found = honest if cleared else honest[calm], None
-        if not (stop and passed is not None):
+        if dose and not (stop and passed is not None):
             found = _furthest(detector, limit, target, start, dose, possible, learned, guard if knows_guard else None)
         share, point = found if found is not None else (math.nan, target.new_zeros(0, len(target)))
         today = torch.cat([learned, point.expand(dose if len(point) else 0, -1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.attacks.anomaly import evade_at_random, evade_by_gradient, evade_by_queries, spare
+from labkit.attacks.anomaly import evade_at_random, evade_by_gradient, evade_by_queries, raise_yield, spare
 from labkit.attacks.evasion import pgd
 from labkit.data import load
 from labkit.data.flows import SCHEMA
@@ -117,6 +117,48 @@ def test_a_limited_service_stops_the_search() -> None:
     found = evade_by_queries(service.as_model(), ATTACKS.x, ONES, Records(SCHEMA), queries=40)
     assert service.queries <= 100
     assert bool(found.flags["out_of_queries"].any())
+
+
+@pytest.mark.parametrize("limit", [None, 150])
+def test_sparing_asks_only_about_what_it_tries_and_counts_it(limit: int | None) -> None:
+    found = evade_by_gradient(ALARM_ON, ATTACKS.x, ONES, Records(SCHEMA), restarts=2)
+    asked: list[torch.Tensor] = []
+    service = Endpoint(ALARM_ON, answers="labels", limit=limit, monitor=lambda x: asked.append(x.clone()))
+    cheap = spare(service.as_model(), found)
+    assert service.queries == int((cheap.forwards - found.forwards).sum())
+    assert all(SCHEMA.violations(x) == {} for x in asked)
+    assert bool((ALARM_ON(cheap.x_adv[found.success]).argmax(1) == 0).all())
+    assert bool((cheap.distance <= found.distance).all())
+    assert float((cheap.x_adv - found.x).abs().sum()) < float((found.x_adv - found.x).abs().sum()) - 0.1
+    turned = found.success & ~found.already
+    assert torch.equal(cheap.flags["out_of_queries"], turned if limit else torch.zeros_like(turned))
+    if limit is None:
+        assert torch.equal(cheap.x_adv, spare(ALARM_ON, found).x_adv), "a service that says enough is as good as the model itself"
+
+
+def test_the_largest_yield_that_passes_is_found_and_paid_for() -> None:
+    x = LINE.possible(torch.tensor([[0.9, 0.5, 0.6], [0.31, 0.5, 0.6], [0.35, 0.5, 0.05]]))
+    model = Alarm(Valley(), 0.0405)
+    found = evade_by_gradient(model, x, ONES[:3], Records(LINE), steps=60, step_size=0.05)
+    assert found.already.tolist() == [False, False, True]
+    asked: list[torch.Tensor] = []
+    service = Endpoint(model, answers="labels", monitor=lambda rows: asked.append(rows.clone()))
+    best = raise_yield(service.as_model(), found, lambda rows: LINE.decode(rows)["n"], queries=400)
+    # With a at 0.3 the whole threshold is n's: (n / 100)^2 is 0.0400 at 20 and 0.0441 at 21.
+    assert set(LINE.decode(best.x_adv)["n"][:2].round().tolist()) <= {19.0, 20.0}
+    assert torch.equal(best.x_adv[2], x[2]), "what never rang is left alone"
+    assert bool((model(best.x_adv).argmax(1) == 0).all())
+    assert service.queries == int((best.forwards - found.forwards).sum()) == sum(len(rows) for rows in asked)
+    assert all(LINE.violations(rows) == {} for rows in asked)
+    few = raise_yield(Endpoint(model, limit=9).as_model(), found, lambda rows: LINE.decode(rows)["n"])
+    assert few.flags["out_of_queries"].tolist() == [True, True, False]
+    assert int((few.forwards - found.forwards).sum()) <= 9
+    with pytest.raises(ValueError, match=r"one number for each record, \(3,\), got \(3, 3\)"):
+        raise_yield(model, found, lambda rows: rows)
+    with pytest.raises(ValueError, match="queries of 1"):
+        raise_yield(model, found, lambda rows: rows[:, 0], queries=0)
+    with pytest.raises(TypeError, match="under a Records threat"):
+        raise_yield(ALARM_ON, pgd(ALARM_ON, ATTACKS.x, ONES, Linf(0.1), steps=1), lambda rows: rows[:, 0])
 
 
 def test_limits_of_the_threat_hold() -> None:

@@ -52,6 +52,7 @@ def test_without_poison_nothing_moves() -> None:
     assert found.day is None
     assert torch.allclose(found.scores, found.scores[:1].expand(20))
     assert len(found.poison) == 0
+    assert bool(found.reach.isnan().all()), "a day without poison reaches nowhere"
 
 
 def test_the_window_is_what_was_learned() -> None:
