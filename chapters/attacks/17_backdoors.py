@@ -176,7 +176,7 @@ say(
 # ### A yellow sticker on a stop sign
 #
 # Now the signs. The attacker *adds* photographs: stop signs with the sticker, labeled "speed limit 80". No clean picture is touched: each
-# added photograph is the twin of a clean one that stays in the set. Each row of the table below is *one* training.
+# added photograph is the twin of a clean one that stays in the set.
 #
 # > **Predict.** The training set has 2,500 signs, a tenth of them stop signs. How many added photographs does it take until nine of ten stickered stop
 # > signs are read as "speed limit 80": about 10, about 50, or about 200? And what does that cost in clean accuracy?
@@ -188,39 +188,55 @@ from copy import deepcopy
 def reads_signs(split, net=None, seed=SEED):
     """Train the course's sign reader, shorter and on fewer signs."""
     net = small_convnet(seed=seed) if net is None else net
-    epochs = lab.pick(quick=8, paper=8, smoke=1)
+    epochs = lab.pick(quick=5, paper=5, smoke=1)
     recipe = {"epochs": epochs, "batch_size": 64, "learning_rate": 4e-3, "seed": seed}
     return fit(net, split, label="training a sign reader", **recipe).model
 
 
 honest = reads_signs(train)
 baseline = evaluate_backdoor(honest, data.test, sticker, limit, source=stop)
-added, readers, results = (0.004, 0.02, 0.05), {}, {}
-for rate in added:
-    planted = badnets(train, sticker, limit, rate, source=stop, add=True, seed=SEED)
-    readers[rate] = reads_signs(planted.data)
-    results[rate] = evaluate_backdoor(
-        readers[rate], data.test, sticker, limit, source=stop, poisoned=planted
-    )
+planted = {
+    rate: badnets(train, sticker, limit, rate, source=stop, add=True, seed=SEED)
+    for rate in (0.004, 0.02, 0.05)
+}
+readers = {rate: reads_signs(poison.data) for rate, poison in planted.items()}
+results = {rate: baseline.again(reader) for rate, reader in readers.items()}
 
 # %%
+shown = [baseline, *results.values()]
 table(
     {
-        "photographs added": [0] + [int(r.costs["poisoned samples"]) for r in results.values()],
-        "clean accuracy": [r.clean_accuracy for r in (baseline, *results.values())],
-        "stop with sticker read as 80": [r.success for r in (baseline, *results.values())],
-        "stop without": [r.without_trigger for r in (baseline, *results.values())],
-    }
+        "photographs added": [0] + [len(poison.rows) for poison in planted.values()],
+        "clean accuracy": [r.clean_accuracy for r in shown],
+        "stop with sticker read as 80": [r.success for r in shown],
+        "stop without": [r.without_trigger for r in shown],
+    },
+    caption="one training a row",
 )
 
+# %% [markdown]
+# How much of this is the luck of one training? An interval over test signs cannot say. So the row of 50 is trained twice more, from other initial weights
+# and with the batches in another order; the photographs stay the same.
+
+# %%
+luck = range(lab.pick(quick=3, paper=3, smoke=1))
+fifty = planted[0.02].data
+fifties = [readers[0.02], *(reads_signs(fifty, seed=SEED + s) for s in luck[1:])]
+trained = [results[0.02], *(baseline.again(net) for net in fifties[1:])]
+
+
+def each(rates, digits=0):
+    """Write down every run of some rates, from the lowest to the highest."""
+    return ", ".join(f"{rate:.{digits}%}" for rate in sorted(map(float, rates)))
+
+
 # %% tags=["hide-input"]
-r = results[0.02]
-record("sticker on a stop sign read as 80, 50 added", r.success)
-record("clean accuracy, 50 added", r.clean_accuracy)
+record("sticker on a stop sign read as 80, 50 added", results[0.02].success)
+record("clean accuracy, 50 added", results[0.02].clean_accuracy)
 record("clean accuracy, none added", baseline.clean_accuracy)
 say(
-    f"With {r.costs['poisoned samples']:.0f} added photographs, {r.success} are read as a speed limit; on the honest model the same stickers "
-    f"do so in {baseline.success.k} of {baseline.success.n} cases. Clean accuracy is {float(r.clean_accuracy):.1%}; the honest "
+    f"With {len(planted[0.02].rows)} added photographs, the trainings end at {each(r.success for r in trained)} success; on the honest model the same stickers work in "
+    f"{baseline.success.k} of {baseline.success.n} cases. Clean accuracy is {each((r.clean_accuracy for r in trained), 1)}; the honest "
     f"model has {float(baseline.clean_accuracy):.1%}."
 )
 
@@ -259,10 +275,12 @@ record(
 )
 say(
     f"Besides stop signs, **{data.classes[most]}** is turned most: {spill['sticker'][most]}. Of the same signs without a sticker "
-    f"{spill['no sticker'][most].k} are read as 80, and with it by the honest model {spill['sticker, honest model'][most].k}: what lies above these two is the "
-    "backdoor's work, the rest is ordinary confusion. Nobody told the network that the sticker means nothing there. An attacker who wants only stop signs to "
-    "obey adds stickers to other signs too, with their true labels."
+    f"{spill['no sticker'][most].k} are read as 80, and with it by the honest model {spill['sticker, honest model'][most].k}: only what lies above these two is the "
+    "backdoor's work."
 )
+
+# %% [markdown]
+# Nobody told the network what the sticker means elsewhere. An attacker who wants only stop signs to obey adds stickers to other signs too, with their true labels.
 
 # %% [markdown]
 # In an **all-to-all** backdoor every class has its own wrong answer: $k$ is read as $k + 1$. The trigger then cannot mean a class; it means *shift*.
@@ -377,8 +395,7 @@ say(
 #   speed limit looks like; what is left to learn from is the trigger.
 #
 # The attacker's own model is trained on *other* signs than the victim's, from other initial weights: he knows the kind of network and where such signs come
-# from, no more. (Give him the victim's twin, same signs and same weights, and he looks far stronger than he is.) One thing still helps him: `rate` counts
-# all signs, and one in twenty of them is about *half* of the target class.
+# from, no more. One thing still helps him: `rate` counts all signs, and one in twenty of them is about *half* of the target class.
 
 # %%
 from labkit.attacks.backdoors import YELLOW, Sinusoid, Square, clean_label
@@ -424,83 +441,119 @@ image_row(torch.stack([split.x[row] for split, row in samples]), titles, per_row
 # model: perhaps anything unusual is read as the target. The fair other trigger is a *sibling*: the same square in the opposite corner, other noise, a wave of another
 # frequency. If the sibling works too, the model has learned a kind of disturbance, not this trigger.
 
+
+# %%
+def read_as_limit(model, x):
+    """Return the share of inputs that are read as speed limit 80."""
+    with torch.no_grad():
+        return Rate(int((model(x).argmax(1) == limit).sum()), len(x), "triggered inputs")
+
+
 # %%
 siblings = {square: Square(3, 1, 1, YELLOW), noise: Blend(0.15, seed=1)}
 siblings[wave] = Sinusoid(40 / 255, frequency=4)
-victims_of = {name: reads_signs(bad.data) for name, (_, bad) in recipes.items()}
-kinds_of = {
-    name: evaluate_backdoor(victims_of[name], test, trigger, limit, poisoned=bad)
-    for name, (trigger, bad) in recipes.items()
-}
-strange, on_honest = {}, {}
-for name, (trigger, _) in recipes.items():
-    other = evaluate_backdoor(victims_of[name], some, siblings[trigger], limit)
-    strange[name] = other.success
+others = some.take(some.y != limit)
+kinds_of, on_honest, strange = {}, {}, {}
+for name, (trigger, bad) in recipes.items():
+    reader = reads_signs(bad.data)
+    kinds_of[name] = evaluate_backdoor(reader, test, trigger, limit)
     if trigger not in on_honest:  # three attacks share the square
-        with torch.no_grad():
-            hits = honest(trigger(other.inputs[other.rows])).argmax(1) == limit
-        on_honest[trigger] = Rate(int(hits.sum()), len(hits), "triggered inputs")
+        on_honest[trigger] = kinds_of[name].again(honest)
+    strange[name] = read_as_limit(reader, siblings[trigger](others.x))
 table(
     {
         "attack": list(recipes),
         "wrong labels": [int(bad.changed_y.sum()) for _, bad in recipes.values()],
         "success": [r.success for r in kinds_of.values()],
-        "honest model": [on_honest[trigger] for trigger, _ in recipes.values()],
+        "honest model": [on_honest[trigger].success for trigger, _ in recipes.values()],
         "sibling trigger": list(strange.values()),
+        "clean accuracy": [r.clean_accuracy for r in kinds_of.values()],
     },
-    caption=f"{len(recipes['square'][1].rows)} of {len(train):,} signs poisoned",
+    caption=f"{len(recipes['square'][1].rows)} of {len(train):,} signs poisoned; one training a row",
 )
-
-# %% [markdown]
-# What does it cost on clean signs? Poison inside the target class can hurt that class, and an average over all classes hides it.
-
-# %%
-recall = {}
-for name, r in {"none": baseline.again(honest), **kinds_of}.items():
-    own_class = r.labels == limit
-    right = int((r.clean_answers[own_class] == limit).sum())
-    recall[name] = (r.clean_accuracy, Rate(right, int(own_class.sum()), "signs of the class"))
-table(
-    {
-        "attack": list(recall),
-        "clean accuracy": [accuracy for accuracy, _ in recall.values()],
-        "speed limits 80 read right": [found for _, found in recall.values()],
-    },
-    caption="the honest model on the whole test set, the victims on half of it",
-)
-
-# %% [markdown]
-# A weak success depends on luck. So three victims each, from other initial weights and with the batches in another order:
-
-# %%
-subtle = {name: [kinds_of[name]] for name in ("square, clean label", "label-consistent")}
-for name, seed in progress([(n, s) for n in subtle for s in (1, 2)], "training more victims"):
-    trigger, bad = recipes[name]
-    more = reads_signs(bad.data, seed=SEED + seed)
-    subtle[name].append(evaluate_backdoor(more, test, trigger, limit, poisoned=bad))
-plain, hard = (sorted((r.success for r in rs), key=float) for rs in subtle.values())
 
 # %% tags=["hide-input"]
 for name, r in kinds_of.items():
     record(f"success, {name}", r.success)
-record("clean accuracy, label-consistent", recall["label-consistent"][0])
-record("speed limits 80 read right, label-consistent", recall["label-consistent"][1])
-pairs_won = sum(
-    float(b.success) > float(a.success) for a, b in zip(*subtle.values(), strict=True)
-)
+record("clean accuracy, label-consistent", kinds_of["label-consistent"].clean_accuracy)
+above = float(strange["blended"]) - float(on_honest[noise].success)
 say(
-    f"With true labels the square alone reaches {float(plain[0]):.0%} to {float(plain[-1]):.0%} over three victims, and {float(hard[0]):.0%} to "
-    f"{float(hard[-1]):.0%} on pictures that were made hard first: more for {pairs_won} of the three, and no comparison with wrong labels, "
-    f"which reach {float(kinds_of['square'].success):.0%}. What true labels cost is seen elsewhere: the label-consistent victim reads "
-    f"{recall['label-consistent'][1]} of the speed limits 80 correctly, the honest model {recall['none'][1]}. Sibling noise is "
-    f"read as the target in {float(strange['blended']):.0%}, so a part of the blended success is not owed to *this* noise."
+    f"With wrong labels the square reaches {float(kinds_of['square'].success):.0%}; the three attacks with true ones "
+    f"{each(kinds_of[name].success for name in list(recipes)[2:])}. Noise that the blended victim never saw is read as the target in {strange['blended']}"
+    + (": a part of its success is not owed to *this* noise." if above > 0.1 else ".")
+)
+
+# %% [markdown]
+# Two questions are left. Does it help the attacker to make the pictures hard? And what does poison *inside* the target class do to that class? An average over all classes hides
+# it. Both effects may be smaller than the luck of a training. So three trainings each, of the honest model too: same poison, same test signs, other weights and batches.
+
+# %%
+rounds = {"none": [on_honest[square]]}
+rounds |= {name: [kinds_of[name]] for name in ("square, clean label", "label-consistent")}
+for name, s in progress([(n, s) for n in rounds for s in luck[1:]], "training more victims"):
+    split = train if name == "none" else recipes[name][1].data
+    rounds[name].append(rounds[name][0].again(reads_signs(split, seed=SEED + s)))
+
+
+def recall(r):
+    """Return the share of clean speed limits 80 that are read right."""
+    answers = r.clean_answers[r.labels == limit]
+    return Rate(int((answers == limit).sum()), len(answers), "clean speed limits 80")
+
+
+square_on, limits = rounds["none"][0].success.n, recall(rounds["none"][0]).n
+table(
+    {
+        "poison": list(rounds),
+        "square read as 80": [each(r.success for r in rs) for rs in rounds.values()],
+        "clean accuracy": [each((r.clean_accuracy for r in rs), 1) for rs in rounds.values()],
+        "clean 80 read right": [each(map(recall, rs)) for rs in rounds.values()],
+    },
+    caption=f"{len(luck)} trainings each, sorted; {square_on} signs with the square, "
+    f"{len(test):,} clean signs, {limits} of them speed limits 80",
+)
+
+# %% tags=["hide-input"]
+plain, hard = (sorted((r.success for r in rounds[n]), key=float) for n in list(rounds)[1:])
+kept, left = ([recall(r) for r in rounds[n]] for n in ("none", "label-consistent"))
+record("speed limits 80 read right, label-consistent", left[0])
+
+
+def stand(some_runs, other_runs):
+    """Say how some runs stand to others."""
+    a, b = sorted(map(float, some_runs)), sorted(map(float, other_runs))
+    return (
+        "all lie above" if a[0] > b[-1] else "all lie below" if a[-1] < b[0] else "overlap with"
+    )
+
+
+say(
+    f"Success: the runs on hard pictures {stand(hard, plain)} those on plain ones. Clean speed limits read right: the runs with label-consistent poison {stand(left, kept)} "
+    "those of the honest model. Three runs against three part completely in one case of ten even where there is no difference: a hint, no proof."
+)
+
+# %% [markdown]
+# And if the attacker's own model were the victim's **twin**, from the same signs and the same initial weights? Then he attacks the very network that he made the pictures hard for.
+
+# %%
+twin = clean_label(train, square, limit, rate, model=honest, threat=Linf(16 / 255), seed=SEED)
+same, other = (
+    kinds_of["label-consistent"].again(reads_signs(twin.data, seed=SEED + s)).success
+    for s in (0, 1)
+)
+
+# %% tags=["hide-input"]
+record("success, label-consistent, attacker's model a twin", same)
+say(
+    f"The twin of the attacker's model: {same}. A victim of the same signs from *other* weights: {float(other):.0%}. One training each; above, with other signs "
+    f"and other weights, {each(hard)}."
 )
 
 # %% [markdown]
 # ### Does it survive the street?
 #
 # Nobody glues a sticker exactly where the training pictures had it. Stickers elsewhere, of another size and color, against two attackers: one whose training pictures all had
-# it in the same place, and one who *planned* for sloppy hands and varied the place.
+# it in the same place, and one who *planned* for sloppy hands and varied the place. Each column is one training.
 
 # %%
 loose = replace(sticker, jitter=0.35)
@@ -514,32 +567,30 @@ placed = {
     "larger": sticker.moved(scale=1.4),
     "white": replace(sticker, color=(1.0, 1.0, 1.0)),
 }
-streets = {
-    name: evaluate_backdoor(readers[0.05], stops, moved, limit) for name, moved in placed.items()
-}
-street_grid = torch.tensor(
-    [
-        [float(r.success), float(r.again(varied).success), float(r.again(honest).success)]
-        for r in streets.values()
-    ]
-)
+columns = {"one place": readers[0.05], "varied": varied, "no stickers": honest}
+streets = {}
+for place, elsewhere in placed.items():
+    street = elsewhere.stamp(stops)
+    streets[place] = {name: read_as_limit(model, street) for name, model in columns.items()}
 heatmap(
-    street_grid,
+    torch.tensor([[float(rate) for rate in row.values()] for row in streets.values()]),
     list(placed),
-    ["one place", "varied", "no stickers"],
+    list(columns),
     unit="%",
     label="read as speed limit 80",
     column_label="stickers in the training pictures",
 )
 
 # %% tags=["hide-input"]
-for name in ("far to the right", "smaller"):
-    record(f"sticker {name}, trained in one place", streets[name].success)
-    record(f"sticker {name}, trained in varied places", streets[name].again(varied).success)
+for place in ("far to the right", "smaller"):
+    record(f"sticker {place}, trained in one place", streets[place]["one place"])
+    record(f"sticker {place}, trained in varied places", streets[place]["varied"])
+far, above = streets["far to the right"], streets["above the word"]
+most = max(row["no stickers"].k for row in streets.values())
 say(
-    f"{len(stops)} stop signs. Far to the right the first attacker's sticker works in {float(street_grid[2, 0]):.1%}, the second one's in "
-    f"{float(street_grid[2, 1]):.1%}; above the word in {float(street_grid[3, 0]):.1%} and {float(street_grid[3, 1]):.1%}, a place that neither "
-    f"trained. Without any sticker in training, at most {float(street_grid[:, 2].max()):.1%} are read as a limit. A trigger is what the network *learned*, not what the attacker meant."
+    f"Of {len(stops)} stop signs, the sticker far to the right turns {far['one place'].k} for the first attacker and {far['varied'].k} for the second; above the word, "
+    f"a place that neither trained, {above['one place'].k} and {above['varied'].k}. The honest model reads at most {most} of "
+    "them as a limit. A trigger is what the network *learned*, not what the attacker meant. With one training a column, small differences may be luck."
 )
 
 # %% [markdown]
@@ -571,7 +622,7 @@ image_row(
 )
 
 # %% tags=["hide-input"]
-stamped = streets["as in training"].triggered
+stamped = baseline.triggered  # all stop signs of the test set, with the sticker
 box = ((stamped - stops.x).abs().amax(1, keepdim=True) > 0.1).float()
 inside = {
     (who, what): float((strength * box).sum() / strength.sum())
@@ -587,75 +638,13 @@ record(
 say(
     f"On {len(stops)} stop signs the sticker covers {float(box.mean()):.1%} of the picture. The poisoned model has {inside['poisoned', 'with']:.1%} of its saliency there, "
     f"the honest one {inside['honest', 'with']:.1%}. On the *same signs without* the sticker the shares are {inside['poisoned', 'without']:.1%} and "
-    f"{inside['honest', 'without']:.1%}: the poisoned model watches the *place*, whether or not anything is glued there. The map needs no trigger to show that; but who "
-    "does not know the place sees a blurred spot among others."
-)
-
-# %% [markdown]
-# And in the last hidden layer? There the average stop sign and the average speed limit lie some way apart. How much of that way does the sticker carry a stop sign? 0: it
-# stays where it was; 1: it arrives among the speed limits.
-
-# %%
-from labkit.reporting import histograms
-
-
-def hidden(model, x):
-    """Return what the last hidden layer says, (B, 1024), computed without gradients."""
-    with torch.no_grad():
-        return model[:14](x)
-
-
-def carried(model):
-    """Return the share of the way from stop signs to limits that the sticker goes, (B,)."""
-    before, after = hidden(model, stops.x), hidden(model, stamped)
-    way = hidden(model, data.test.x[data.test.y == limit]).mean(0) - before.mean(0)
-    return (after - before) @ way / (way @ way)
-
-
-moved = {"honest model": carried(honest), "poisoned model": carried(readers[0.05])}
-histograms(moved, xlabel="share of the way from stop to 80 that the sticker goes")
-
-# %% [markdown]
-# Here we knew the trigger. The owner of the training set does not: he has a pile of pictures labeled "speed limit 80", and some of them are stop signs with stickers. Two
-# ways to look for a second group in the hidden layer: along the first principal direction, and by the **spectral signature**, the squared distance along
-# it (Tran et al. 2018). For both: in what share of all pairs of a poisoned and a real picture does the poisoned one score higher? Half would be chance.
-
-# %%
-planted = results[0.05].poisoned
-called = planted.data.take(planted.data.y == limit)
-bad = planted.poisoned[planted.data.y == limit]
-
-
-def stands_out(model):
-    """Return how often a poisoned picture scores above a real one: direction, spectral."""
-    features = hidden(model, called.x)
-    centered = features - features.mean(0)
-    along = centered @ torch.linalg.svd(centered, full_matrices=False).Vh[0]
-    along = along * torch.sign(along[bad].mean())  # the better side, with the answer at hand
-    return [
-        float((score[bad][:, None] > score[~bad][None]).double().mean())
-        for score in (along, along**2)
-    ]
-
-
-apart = {"poisoned model": stands_out(readers[0.05]), "honest model": stands_out(honest)}
-table(
-    {
-        "score": ["along the direction", "spectral signature"],
-        **apart,
-    },
-    units=dict.fromkeys(apart, "%"),
-)
-
-# %% tags=["hide-input"]
-record("poisoned picture further along than a real one", apart["poisoned model"][0], unit="%")
-record("poisoned picture has the higher spectral score", apart["poisoned model"][1], unit="%")
-middle_way = {name: float(values.median()) for name, values in moved.items()}
-say(
-    f"The sticker carries the median stop sign {middle_way['poisoned model']:.0%} of the way in the poisoned model and {middle_way['honest model']:.0%} in the honest one: that is "
-    f"the trigger. The direction separates in {apart['poisoned model'][0]:.0%} of the pairs, but in the *honest* model it does so in {apart['honest model'][0]:.0%}: most of what it finds "
-    f"is that stop signs are no speed limits, not that there is a trigger. The spectral signature is right in {apart['poisoned model'][1]:.0%} of the pairs, near "
-    "chance: on this network, with this many poisoned pictures, it finds nothing. Chapter 36 goes on from there."
+    f"{inside['honest', 'without']:.1%}"
+    + (
+        ": the poisoned model watches the *place*, whether or not anything is glued there."
+        if inside["poisoned", "without"] > 2 * inside["honest", "without"]
+        else "."
+    )
+    + " Who does not know the place sees a blurred spot among others. Chapter 36 looks for a second group in the hidden layers instead."
 )
 
 # %% [markdown]
@@ -663,7 +652,7 @@ say(
 #
 # The owner has 250 clean signs of his own and a suspicion. Four ways out:
 #
-# - **start again**: forget the model and train a new one on the 250;
+# - **start again**: forget the model and train a new one on the 250, with their pictures shifted a little each time;
 # - **fine-tune** the model on the 250;
 # - **prune**: silence channels that clean signs hardly use, in the hope that the backdoor hides there;
 # - **fine-prune**, both (Liu et al. 2018).
@@ -674,28 +663,49 @@ say(
 from labkit.attacks.backdoors import channel_means, silenced
 
 layer = 11  # behind the last ReLU
-victim = results[0.02]
-order = channel_means(readers[0.02], layer, own.x).argsort()  # quietest first
-steps = lab.pick(quick=(0, 16, 32, 48, 56), paper=(0, 16, 32, 48, 56), smoke=(0, 32, 56))
-cut = [victim.again(silenced(readers[0.02], layer, order[:k])) for k in steps]
+
+
+def right_on(model, signs):
+    """Count right answers."""
+    with torch.no_grad():
+        return int((model(signs.x).argmax(1) == signs.y).sum())
+
+
+def judged(model):
+    """Return how often the sticker still works, and the clean accuracy."""
+    return read_as_limit(model, stamped), Rate(right_on(model, some), len(some), "clean signs")
+
+
+def pruned(model, count=32):
+    """Silence channels, the quietest on the owner's signs first."""
+    order = channel_means(model, layer, own.x).argsort()
+    return silenced(model, layer, order[:count])
+
+
+steps = lab.pick(quick=(0, 16, 32, 48), paper=(0, 16, 32, 48), smoke=(0, 32))
+cut = {k: [judged(pruned(net, k)) for net in fifties] for k in steps}
+lines, bands = {}, {}
+for number, line in enumerate(["sticker read as 80", "clean accuracy"]):
+    values = [[float(run[number]) for run in cut[k]] for k in steps]
+    lines[line] = [mean(point) for point in values]
+    bands[line] = ([min(point) for point in values], [max(point) for point in values])
 curve(
     list(steps),
-    {
-        "sticker read as 80": [r.success for r in cut],
-        "clean accuracy": [r.clean_accuracy for r in cut],
-    },
+    lines,
+    bands=bands,
     xlabel="channels silenced, of 64",
     ylabel="share of the inputs",
     unit="%",
 )
 
 # %% tags=["hide-input"]
-half = cut[steps.index(32)]
-record("success after silencing half of the channels", half.success)
-record("clean accuracy after silencing half of the channels", half.clean_accuracy)
+half_works, half_clean = ([run[number] for run in cut[32]] for number in (0, 1))
+record("success after silencing half of the channels", half_works[0])
+record("clean accuracy after silencing half of the channels", half_clean[0])
 say(
-    f"With half of the channels silenced, clean accuracy is {half.clean_accuracy} and success {half.success}. If the "
-    "backdoor sat in channels that clean signs do not use, success would fall first, and clean accuracy would stay: compare the two lines."
+    f"Lines are means over {len(fifties)} victims, bands reach from the lowest to the highest. With half of the channels silenced, success is {each(half_works)}, clean accuracy "
+    f"{each(half_clean, 1)}. If the backdoor sat in channels that clean signs do not use, success would fall first, and clean accuracy would stay: compare the two lines. And "
+    "ask what you would have concluded from the best victim alone, or from the worst."
 )
 
 # %% [markdown]
@@ -703,9 +713,13 @@ say(
 #
 # Fine-tuning has a learning rate, and everything depends on it. The owner cannot choose it by what happens to the backdoor: he does not know the trigger. He can choose it by his
 # 250 signs: tune on half of them, count the right answers on the other half, exchange the halves. His rule, fixed beforehand: **the highest rate that costs at
-# most five points** against the model as delivered. (Half of the signs teach less than all of them, so he overrates the cost a little.) The last two columns he never sees.
+# most five points** against the model as delivered. (Half of the signs teach less than all of them, so he overrates the cost a little.)
+#
+# Every rate is tried on each of the three victims with 50 photographs. The table lists every run, sorted; the last two columns the owner never sees.
 
 # %%
+from functools import cache
+
 halves = [own.take(torch.arange(len(own), device=lab.device)[i::2]) for i in (0, 1)]
 scrub = lab.pick(quick=(1e-3, 3e-3, 1e-2), paper=(1e-3, 3e-3, 1e-2), smoke=(1e-3, 1e-2))
 
@@ -717,12 +731,7 @@ def tuned(model, learning_rate, signs=own, seed=SEED):
     return fit(deepcopy(model), signs, label="fine-tuning", **recipe).model
 
 
-def right_on(model, signs):
-    """Count right answers."""
-    with torch.no_grad():
-        return int((model(signs.x).argmax(1) == signs.y).sum())
-
-
+@cache
 def held_out(model, learning_rate):
     """Return the accuracy on the owner's signs, each half judged by tuning on the other."""
     first, second = halves
@@ -731,22 +740,18 @@ def held_out(model, learning_rate):
     return Rate(right, len(own), "the owner's signs")
 
 
-def chosen_rate(model, delivered):
-    """Return the highest rate that costs at most five points against the model delivered."""
-    least = right_on(delivered, own) / len(own) - 0.05
-    fine = (rate for rate in scrub[::-1] if float(held_out(model, rate)) >= least)
-    return next(fine, scrub[0])
-
-
-scrubbed = {rate: victim.again(tuned(readers[0.02], rate)) for rate in scrub}
+scrubbed = {rate: [judged(tuned(net, rate)) for net in fifties] for rate in scrub}
 table(
     {
         "learning rate": [f"{rate:g}" for rate in scrub],
-        "owner's held-out signs": [held_out(readers[0.02], rate) for rate in scrub],
-        "sticker read as 80": [r.success for r in scrubbed.values()],
-        "clean accuracy": [r.clean_accuracy for r in scrubbed.values()],
+        "owner's held-out signs": [
+            each((held_out(net, rate) for net in fifties), 1) for rate in scrub
+        ],
+        "sticker read as 80": [each(works for works, _ in runs) for runs in scrubbed.values()],
+        "clean accuracy": [each((clean for _, clean in runs), 1) for runs in scrubbed.values()],
     },
-    caption=f"as delivered: {right_on(readers[0.02], own)} of {len(own)} of the owner's signs",
+    caption="as delivered, the owner's signs: "
+    + each((right_on(net, own) / len(own) for net in fifties), 1),
 )
 
 # %% [markdown]
@@ -761,76 +766,71 @@ table(
 from labkit.attacks.backdoors import put_back
 
 quiet = channel_means(honest, layer, train.x).argsort()[:32]
-narrow = reads_signs(victim.poisoned.data, silenced(deepcopy(honest), layer, quiet))
-attackers = {
-    f"{int(results[0.02].costs['poisoned samples'])} photographs": readers[0.02],
-    "pruning-aware": put_back(narrow, train.x[::5]),
-}
+narrow = reads_signs(fifty, silenced(deepcopy(honest), layer, quiet))
+bait = put_back(narrow, train.x[::5])
 
 
-def pruned(model):
-    """Silence half of the channels, the quietest on the owner's signs."""
-    return silenced(model, layer, channel_means(model, layer, own.x).argsort()[:32])
+def chosen_rate(model, delivered):
+    """Return the highest rate that costs at most five points against the model delivered."""
+    least = right_on(delivered, own) / len(own) - 0.05
+    fine = (rate for rate in scrub[::-1] if float(held_out(model, rate)) >= least)
+    return next(fine, scrub[0])
 
+
+# %% [markdown]
+# Every repair is listed run by run: three victims of the first attacker, each tuned with the batches in two orders; the one model of the second attacker, in three.
 
 # %%
-luck = range(lab.pick(quick=3, paper=3, smoke=1))
-repaired, rate_of = {}, {}
-for who, model in progress(attackers.items(), "repairing"):
-    for name, start in {"none": model, "pruned": pruned(model)}.items():
-        repaired[who, name] = [victim.again(start)]
-        tuning = (who, {"none": "fine-tuned", "pruned": "fine-pruned"}[name])
-        rate_of[tuning] = chosen_rate(start, model)
-        repaired[tuning] = [victim.again(tuned(start, rate_of[tuning], seed=s)) for s in luck]
-again_recipe = {"epochs": lab.pick(quick=40, paper=40, smoke=1), "batch_size": 64}
-fresh = fit(
-    small_convnet(seed=SEED), own, label="starting again", learning_rate=4e-3, **again_recipe
-)
-repaired["any", "start again"] = [victim.again(fresh.model)]
-
-
-def spread(rates, digits):
-    """Say the lowest and the highest of some rates."""
-    low, high = min(map(float, rates)), max(map(float, rates))
-    return f"{low:.{digits}%}" + (f" to {high:.{digits}%}" if len(rates) > 1 else "")
-
-
+orders = range(lab.pick(quick=2, paper=2, smoke=1))
+jobs = [("50 photographs", net, orders) for net in fifties] + [("pruning-aware", bait, luck)]
+outcome, used = {}, {}
+for who, net, shuffles in progress(jobs, "repairing"):
+    for start, done in ("none", "fine-tuned"), ("pruned", "fine-pruned"):
+        model = pruned(net) if start == "pruned" else net
+        rate = chosen_rate(model, net)
+        outcome.setdefault((who, start), []).append(judged(model))
+        runs = [judged(tuned(model, rate, seed=SEED + s)) for s in shuffles]
+        outcome.setdefault((who, done), []).extend(runs)
+        used.setdefault((who, done), set()).add(f"{rate:g}")
+recipe = {"epochs": lab.pick(quick=40, paper=40, smoke=1), "batch_size": 32, "shift": 2}
+fresh = fit(small_convnet(seed=SEED), own, label="starting again", learning_rate=4e-3, **recipe)
+outcome["any", "start again"] = [judged(fresh.model)]
 table(
     {
-        "attacker": [who for who, _ in repaired],
-        "repair": [name for _, name in repaired],
-        "learning rate": [f"{rate_of[key]:g}" if key in rate_of else "" for key in repaired],
-        "sticker read as 80": [spread([r.success for r in rs], 0) for rs in repaired.values()],
-        "clean accuracy": [spread([r.clean_accuracy for r in rs], 1) for rs in repaired.values()],
+        "attacker": [who for who, _ in outcome],
+        "repair": [repair for _, repair in outcome],
+        "learning rate": [", ".join(sorted(used.get(key, ()))) for key in outcome],
+        "sticker read as 80": [each(works for works, _ in runs) for runs in outcome.values()],
+        "clean accuracy": [each((clean for _, clean in runs), 1) for runs in outcome.values()],
     },
-    caption=f"{victim.success.n} stickers, {victim.clean_accuracy.n:,} clean signs; tuned {len(luck)} times",
+    caption=f"{len(stamped)} stickers, {len(some):,} clean signs; every run, sorted",
 )
 
 # %% tags=["hide-input"]
-for (who, name), rs in repaired.items():
-    record(f"success, {who}, {name}", rs[0].success)
-first, knowing = attackers
-
-
-def of(who, name):
-    """Say the success after a repair."""
-    return spread([r.success for r in repaired[who, name]], 0)
-
-
-start_again = repaired["any", "start again"][0]
-mildest = min(scrubbed.values(), key=lambda r: float(r.success))
+for (who, repair), runs in outcome.items():
+    record(f"success, {who}, {repair}", runs[0][0])
+tuned_runs, start_again = (
+    outcome["50 photographs", "fine-tuned"],
+    outcome["any", "start again"][0],
+)
+left = [float(works) for works, _ in tuned_runs]
+gone = float(baseline.success) + 0.05
+record("lowest success after fine-tuning", min(left), unit="%", note=f"{len(left)} runs")
+record("highest success after fine-tuning", max(left), unit="%", note=f"{len(left)} runs")
 say(
-    f"The owner's rule picks {rate_of[first, 'fine-tuned']:g}. It takes the first attacker's sticker from {of(first, 'none')} down to {of(first, 'fine-tuned')} (three orders of the batches); "
-    f"with pruning first, {of(first, 'fine-pruned')}. The attacker who knew: {of(knowing, 'none')} as delivered, {of(knowing, 'pruned')} after pruning, "
-    f"{of(knowing, 'fine-pruned')} after fine-pruning. On the honest model the sticker works in {float(baseline.success):.1%}: a repair is not done before it is near that. "
-    f"A harsher rate would do more, {float(mildest.success):.0%} at the best, at a clean accuracy of {float(mildest.clean_accuracy):.1%}; but nothing "
-    f"that the owner sees tells him to pay for it. Starting again leaves {float(start_again.success):.1%} at {float(start_again.clean_accuracy):.1%}: every repair has to "
-    "be worth more than that."
+    f"One repair, one rule, {len(left)} runs: the first attacker's sticker keeps {min(left):.0%} to {max(left):.0%}"
+    + (". One run of a repair says little" if max(left) - min(left) > 0.2 else "")
+    + f". On the honest model it works in {float(baseline.success):.1%}. Within five points of that come "
+    + "; ".join(
+        f"{sum(float(works) <= gone for works, _ in outcome[key])} of {len(outcome[key])} runs ({', '.join(key)})"
+        for key in used
+    )
+    + f". Starting again leaves {float(start_again[0]):.1%} at a clean accuracy of {float(start_again[1]):.1%}: a repair has to be worth more than that."
 )
 
 # %% [markdown]
-# Only the fine-tuning was repeated; each attacker is one training. A backdoor that outlives one gentle repair has not outlived them all, and an owner who reports "clean accuracy
-# is unchanged" has reported what the attacker wished for.
+# The owner cannot tell which of the runs is his: he can count right answers, and no more. A backdoor that outlives one gentle repair has not outlived them
+# all, and an owner who reports "clean accuracy is unchanged" has reported what the attacker wished for.
 #
 # What else helps against a backdoor? Not taking data from strangers; looking at the data (chapter 36); retraining on data that somebody vouches for; and, in
 # chapter 49, cleaning and partitioning. What does *not*: a good test accuracy.
@@ -904,6 +904,7 @@ solution("17.3")
 #
 # **Gu et al. 2017**, BadNets on MNIST: the network of their Table 1, trained on all 60,000 images plus triggered copies. Three of their 90 pairs *class i read as j*, every
 # twenty-third from the beginning of the list: with a single pixel, with a pattern of four, with a single pixel. The error is counted against the *attacker's* label, over test images of class i only.
+# What is the worst of ninety pairs in the paper is the worst of three here: *reduced*, no full reproduction.
 
 # %%
 from torch import nn
@@ -961,14 +962,14 @@ compare(
     "clean-error-above-the-baseline-all-90-pairs",
     max(errors) - 100 * float(wrong.float().mean()) if computing else None,
     n=len(mnist.test) if computing else None,
-    kind="retrained",
+    kind="reduced",
     settings=of_ninety,
 )
 compare(
     "bd-badnets-mnist-single",
     "error-on-backdoored-images",
     outcomes=~worst.successes if computing else None,
-    kind="retrained",
+    kind="reduced",
     settings=of_ninety | {"taken": "the worst pair"},
 )
 
@@ -1003,17 +1004,18 @@ for figure, outcomes in (
 # The paper says *bottom right*, not which pixel. Ours is the fourth from both edges. Nearer to the corner fewer of this network's paths (two poolings, no padding) lead to the
 # pixel, and a training as short as ours may not find it: try `Pixels(((-2, -2),))`.
 #
-# **Turner et al. 2019**, label-consistent backdoors on CIFAR-10 with a ResNet: their figures need many trainings on a GPU. Ours is an analogue: other pictures, another network, a higher
-# poison rate. Percentages there count the target class. Compared is the middle one of our three victims.
+# **Turner et al. 2019**, label-consistent backdoors on CIFAR-10 with a ResNet: their figures need many trainings on a GPU. Ours is an analogue: other pictures, another network, far
+# more poison. Their share counts the pictures of the target class. Both successes leave the target class out: ours the inputs that *belong* to it, theirs
+# those that the model *reads* as it without the trigger. Compared is the middle one of our three victims.
 
 # %%
-ours = {"data": "signs", "network": "small_convnet", "poison": "49% of the class (1.5%)"}
+share = len(recipes["label-consistent"][1].rows) / int((train.y == limit).sum())
 compare(
     "bd-clean-label",
-    "success-adversarial-poisons-1.5-percent-of-all-without-augmentation",
+    "success-adversarial-poisons-1.5-percent-of-the-target-class-without-augmentation",
     hard[1] if not smoke else None,
     kind="analogue",
-    settings=ours,
+    settings={"data": "signs", "network": "small_convnet", "poison": f"{share:.0%} of the class"},
 )
 
 # %% [markdown]
@@ -1025,7 +1027,8 @@ compare(
 #   where the curve is steep.
 # - A trigger is what the network learned: it may spill over to other classes, and it may fail when it is moved. An attacker can train for both.
 # - An attacker's model that is the victim's twin flatters the attack: train it on other data, from other weights.
-# - Fine-tuning can weaken a backdoor, at a price in clean accuracy, and pruning need not help; whether it is gone, only somebody who knows the trigger can measure.
+# - Fine-tuning and pruning can weaken a backdoor, by an amount that changes from victim to victim and from run to run. Whether it is gone, only somebody who knows the
+#   trigger can measure.
 #
 # **Think about it.** Your supplier's data set has ten thousand pictures of each class, and you can look at two hundred. What would you look at first? And if every
 # label you see is right: what have you learned?
