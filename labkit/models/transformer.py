@@ -114,10 +114,13 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], *, end: int, 
     replies: list[list[int]] = [[] for _ in prompts]
     if cached:
         for length in sorted({len(prompt) for prompt in prompts}):
-            _cached(model, [i for i, prompt in enumerate(prompts) if len(prompt) == length], prompts, replies, end, limit, device)
+            equal = [i for i, prompt in enumerate(prompts) if len(prompt) == length]
+            for first in range(0, len(equal), 256):
+                _cached(model, equal[first : first + 256], prompts, replies, end, limit, device)
     else:
-        for first in range(0, len(prompts), 256):
-            _plain(model, range(first, min(first + 256, len(prompts))), prompts, replies, end, limit, device)
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # neighbors of like length: little is read in vain
+        for first in range(0, len(order), 64):
+            _plain(model, order[first : first + 64], prompts, replies, end, limit, device)
     return [reply[: reply.index(end)] if end in reply else reply for reply in replies]
 
 
@@ -145,14 +148,26 @@ def _cached(
     model: Transformer, who: Sequence[int], prompts: Sequence[Sequence[int]], replies: list[list[int]], end: int, limit: int,
     device: torch.device,
 ) -> None:  # fmt: skip
-    x, past = torch.tensor([list(prompts[i]) for i in who], device=device), None
+    """Extend the replies of prompts of one length, word by word; a reply that has ended is read no further."""
+    open_ = list(who)
+    x, past = torch.tensor([list(prompts[i]) for i in open_], device=device), None
     for _ in range(limit):
         scores, past = model.extend(x, past)
-        x = scores[:, -1:].argmax(2)
-        for i, word in zip(who, x[:, 0].tolist(), strict=True):
+        said = scores[:, -1].argmax(1)
+        for i, word in zip(open_, said.tolist(), strict=True):
             replies[i].append(word)
-        if all(end in replies[i] for i in who):
+        going = said != end
+        if not going.any():
             return
+        if not going.all():
+            open_ = [i for i, on in zip(open_, going.tolist(), strict=True) if on]
+            past = [(a[going], b[going]) for a, b in past]
+        x = said[going, None]
 
 
-__all__ = ["Attention", "Block", "Transformer", "generate", "rotated", "transformer"]
+def for_many(past: Past, count: int) -> Past:
+    """Return the past of one text for ``count`` texts that begin with it, without copying it."""
+    return [(a.expand(count, *a.shape[1:]), b.expand(count, *b.shape[1:])) for a, b in past]
+
+
+__all__ = ["Attention", "Block", "Transformer", "for_many", "generate", "rotated", "transformer"]

@@ -27,6 +27,7 @@ def curve(
     unit: str = "",
     title: str = "",
     log_x: bool = False,
+    log_y: bool = False,
     chance: float | None = None,
     alt: str = "",
     ax: Axes | None = None,
@@ -35,6 +36,7 @@ def curve(
 
     ``series``: name to values, or to a sequence of rates, whose intervals become the bands. ``bands``: name to (low, high).
     ``unit="%"``: fractions on a percent axis. ``chance``: level of a guesser, dashed. ``ax``: draw there and show nothing.
+    ``log_x``, ``log_y``: logarithmic axes; an ``ax`` may have its scale already.
     Raises ValueError when a series is not as long as ``x``.
     """
     at = numbers(x)
@@ -56,6 +58,10 @@ def curve(
         if len(at) <= 10:
             axes.set_xticks(at)
         axes.xaxis.set_minor_locator(NullLocator())
+    if log_y:
+        if others := [name for name, values in lines.items() if np.nanmin(values) <= 0]:
+            raise ValueError(f"a logarithmic axis shows values above 0, and {', '.join(others)} has others: leave out log_y")
+        axes.set_yscale("log")
     _value_axis(axes, unit, [*lines.values(), *(edge for pair in edges.values() for edge in pair)])
     _chance(axes, chance, unit)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -85,10 +91,12 @@ def _name_line_ends(axes: Axes, at: Any, lines: Mapping[str, Any]) -> None:
     """Write each name beside its line's last point, pushed apart where two would overlap."""
     if len(lines) < 2:
         return
-    bottom, top = axes.get_ylim()
+    scale = axes.yaxis.get_transform()  # names keep their distance as it is seen: on a logarithmic axis, in logarithms
+    low, high = axes.get_ylim()
+    bottom, top = scale.transform([low, high])
     gap = 0.075 * (top - bottom) * 3.6 / max(1.0, owner(axes).get_size_inches()[1])
     finite = [values[np.isfinite(values)] for values in lines.values()]
-    ends = sorted((float(values[-1]) if len(values) else bottom, i) for i, values in enumerate(finite))
+    ends = sorted((float(scale.transform(max(values[-1], low))) if len(values) else bottom, i) for i, values in enumerate(finite))
     places = [end for end, _ in ends]
     for _ in range(50):  # relax: neighbors closer than a line of text move apart equally
         for k in range(1, len(places)):
@@ -98,7 +106,8 @@ def _name_line_ends(axes: Axes, at: Any, lines: Mapping[str, Any]) -> None:
     shift = max(0.0, bottom - places[0])
     names = list(lines)
     for (_, i), place in zip(ends, places, strict=True):
-        axes.annotate(names[i], (1.0, place + shift), xycoords=("axes fraction", "data"), xytext=(9, 0), textcoords="offset points",
+        height = float(scale.inverted().transform(place + shift))
+        axes.annotate(names[i], (1.0, height), xycoords=("axes fraction", "data"), xytext=(9, 0), textcoords="offset points",
                       va="center", color=PALETTE[i % len(PALETTE)], fontsize=10, fontweight="bold", annotation_clip=False)  # fmt: skip
 
 

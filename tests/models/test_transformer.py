@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
-from labkit.models.transformer import Transformer, generate, rotated, transformer
+from labkit.models.transformer import Transformer, for_many, generate, rotated, transformer
 
 
 def small(seed: int = 0) -> Transformer:
@@ -57,6 +57,28 @@ def test_cached_generation_equals_uncached(seed: int) -> None:
     plain = generate(model, prompts, end=0, limit=6)
     assert plain == generate(model, prompts, end=0, limit=6, cached=True)
     assert plain == [generate(model, [prompt], end=0, limit=6)[0] for prompt in prompts]
+
+
+def test_replies_that_end_early_leave_the_others_alone() -> None:
+    """The end is the word that some replies reach first and others never: the cached loop drops rows on the way."""
+    model = small(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    prompts = [words(4, seed)[0].tolist() for seed in range(300)]  # more than one batch of a length
+    whole = generate(model, prompts, end=99, limit=6)
+    end = max(range(12), key=lambda word: len({reply.index(word) for reply in whole if word in reply}))
+    cut = [reply[: reply.index(end)] if end in reply else reply for reply in whole]
+    assert len({len(reply) for reply in cut}) > 2
+    assert generate(model, prompts, end=end, limit=6, cached=True) == cut == generate(model, prompts, end=end, limit=6)
+
+
+def test_one_past_serves_many_texts() -> None:
+    model, x = small(), words(5, 1)
+    _, past = model.extend(x, None)
+    more = words(3, 2, batch=4)
+    late, _ = model.extend(more, for_many(past, 4))
+    assert torch.allclose(late, model(torch.cat([x.expand(4, -1), more], 1))[:, 5:], atol=1e-12)
 
 
 def test_generation_is_greedy_and_stops_at_the_end() -> None:

@@ -90,6 +90,25 @@ def test_lines_differ_in_color_and_in_shape_and_names_do_not_overlap():
     assert min(np.diff(heights)) > 0.06
 
 
+@pytest.mark.parametrize("log_y", [False, True])
+def test_names_stand_at_the_ends_of_their_lines_on_every_scale(log_y):
+    """In shares of the axis' height, as the eye sees them: ends far apart are not moved, close ones by a line of text at most."""
+    fig = matplotlib.figure.Figure(figsize=(7.2, 3.6))
+    axes = fig.subplots()
+    curve([0, 1], {"a": [3, 0.036], "b": [3, 0.058], "c": [3, 0.4]}, xlabel="x", ylabel="y", log_y=log_y, ax=axes)
+    assert axes.get_yscale() == ("log" if log_y else "linear")
+
+    def seen(value):
+        return axes.transAxes.inverted().transform(axes.transData.transform((1.0, value)))[1]
+
+    places = {text.get_text(): seen(text.xy[1]) for text in axes.texts}
+    assert places["c"] == pytest.approx(seen(0.4), abs=0.075 if not log_y else 1e-6)
+    assert all(abs(places[name] - seen(end)) < 0.08 for name, end in (("a", 0.036), ("b", 0.058)))
+    assert places["b"] - places["a"] > 0.07
+    with pytest.raises(ValueError, match="above 0"):
+        curve([0, 1], {"a": [3, 0.0]}, xlabel="x", ylabel="y", log_y=True, ax=fig.add_subplot())
+
+
 def test_palette_stays_apart_for_color_blind_readers():
     # Machado, Oliveira and Fernandes 2009: simulation of protanopia and deuteranopia at full severity, in linear RGB.
     simulations = {

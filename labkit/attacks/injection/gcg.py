@@ -17,7 +17,7 @@ from labkit.attacks.outcome import Outcome
 from labkit.attacks.views import held_still
 from labkit.data.dialogue import END, Vocabulary
 from labkit.models.chat.small import SmallChat
-from labkit.models.transformer import Past, Transformer
+from labkit.models.transformer import Past, Transformer, for_many
 from labkit.progress import progress
 from labkit.rates import Rate
 from labkit.seeding import generator
@@ -101,7 +101,7 @@ class _Row:
         cut = int(self.slots[0])
         rows, past = self.filled(suffixes), self.past
         if past is not None:
-            rows, past = rows[:, cut:], [_for_many(kept, len(rows)) for kept in past]
+            rows, past = rows[:, cut:], for_many(past, len(rows))
         scores = self.model.extend(rows, past)[0][:, -len(self.target) - 1 : -1]
         wished = self.target.expand(len(suffixes), -1)
         losses = cross_entropy(scores.transpose(1, 2), wished, reduction="none").mean(1)
@@ -113,12 +113,6 @@ class _Row:
         scores = self.model(hot)[0, -len(self.target) - 1 : -1]
         (grad,) = torch.autograd.grad(cross_entropy(scores, self.target), hot)
         return grad[0, self.slots]
-
-
-def _for_many(kept: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
-    """Return the keys and values of one text for ``count`` texts that begin with it, without copying them."""
-    a, b = kept
-    return a.expand(count, *a.shape[1:]), b.expand(count, *b.shape[1:])
 
 
 def gcg(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from labkit.attacks.injection.case import Case
 from labkit.attacks.injection.judge import written
@@ -18,12 +19,13 @@ def run_injections(model: ChatModel, cases: Sequence[Case], attacks: Mapping[str
     """
     if not cases or not attacks:
         raise ValueError(f"{len(cases)} cases and {len(attacks)} attacks: there is nothing to run")
-    return {name: _run(model, cases, name, attack) for name, attack in attacks.items()}
+    sent = {name: [attack(case.document, case.instruction) for case in cases] for name, attack in attacks.items()}
+    asked = [case.messages(document) for documents in sent.values() for case, document in zip(cases, documents, strict=True)]
+    said = iter(replies(model, asked))  # all of them at once, for a model that can
+    return {name: _judged(model, cases, name, documents, list(islice(said, len(cases)))) for name, documents in sent.items()}
 
 
-def _run(model: ChatModel, cases: Sequence[Case], name: str, attack: Attack) -> InjectionResult:
-    sent = [attack(case.document, case.instruction) for case in cases]
-    said = replies(model, [case.messages(document) for case, document in zip(cases, sent, strict=True)])
+def _judged(model: ChatModel, cases: Sequence[Case], name: str, sent: list[str], said: list[str]) -> InjectionResult:
     judged = list(zip(cases, said, sent, strict=True))
     return InjectionResult(
         name, model.name, sent, said,
@@ -31,7 +33,7 @@ def _run(model: ChatModel, cases: Sequence[Case], name: str, attack: Attack) -> 
         utility=[case.useful(reply, document) for case, reply, document in judged],
         added=[_length(document) - _length(case.document) for case, _, document in judged],
         queries=len(cases),
-        held=[written(case.canary, reply) for case, reply in zip(cases, said, strict=True)],
+        held=[written(case.canary, reply) for case, reply, _ in judged],
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from labkit.data.dialogue import END, Message, Template, Vocabulary
-from labkit.models.transformer import Transformer, generate
+from labkit.models.transformer import Transformer, for_many, generate
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class SmallChat:
         return self.vocabulary.decode(words)
 
     def replies(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """Return the likeliest reply to each conversation."""
+        """Return the likeliest reply to each conversation; the way it is computed does not change it."""
         prompts = [self.prompt(messages) for messages in conversations]
-        found = generate(self.model, prompts, end=self.vocabulary.numbers[END], limit=self.limit)
+        many = len(prompts) >= 64  # enough of each length: keys and values pay; else fewer passes over all are faster
+        found = generate(self.model, prompts, end=self.vocabulary.numbers[END], limit=self.limit, cached=many)
         return [self.vocabulary.decode(words) for words in found]
 
     @torch.no_grad()
@@ -52,11 +53,14 @@ class SmallChat:
         texts = [[*self.vocabulary.encode(candidate), end] for candidate in candidates]
         device, parts = next(self.model.parameters()).device, []
         longest = max(map(len, texts))
+        after, past = self.model.extend(torch.tensor([prompt], device=device), None)  # the prompt is read once
         for first in range(0, len(texts), 256):
             part = texts[first : first + 256]
             said = torch.tensor([text + [0] * (longest - len(text)) for text in part], device=device)
             real = torch.tensor([[1.0] * len(text) + [0.0] * (longest - len(text)) for text in part], device=device)
-            rows = torch.cat([torch.tensor(prompt, device=device).expand(len(part), -1), said], 1)
-            scores = self.model(rows)[:, len(prompt) - 1 : -1].log_softmax(2)
+            scores = after[:, -1:].expand(len(part), -1, -1)
+            if longest > 1:
+                scores = torch.cat([scores, self.model.extend(said[:, :-1], for_many(past, len(part)))[0]], 1)
+            scores = scores.log_softmax(2)
             parts.append((scores.gather(2, said[..., None])[..., 0] * real).sum(1))
         return torch.cat(parts)

@@ -124,6 +124,21 @@ def test_success_is_what_the_order_gives_and_the_user_does_not(task: str, sent: 
     assert _obeyed("pearl", partial(_useful, task, "iris rose"), reply, sent) is obeyed
 
 
+def test_a_model_that_can_is_asked_once_for_all_attacks() -> None:
+    class Together(Obedient):
+        calls = 0
+
+        def replies(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
+            Together.calls += 1
+            return [self.reply(messages) for messages in conversations]
+
+    cases, attacks = assistant_cases(7), {"none": unchanged, "naive": naive, "escape": escape}
+    together, single = run_injections(Together(), cases, attacks), run_injections(Obedient(), cases, attacks)
+    assert Together.calls == 1
+    assert list(together) == list(attacks)
+    assert [(r.sent, r.replies, r.success) for r in together.values()] == [(r.sent, r.replies, r.success) for r in single.values()]
+
+
 def test_line_ends_are_words_added() -> None:
     assert run_injections(Literal(), assistant_cases(2), {"escape": escape})["escape"].added == [5, 5]
 
