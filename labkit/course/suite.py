@@ -15,7 +15,8 @@ from pathlib import Path
 def arguments(checkout: Path, chapters: Path | None, *, tests: list[str] | None = None, jobs: int = 0) -> list[str]:
     """Return the command that runs ``tests`` (default: all of ``checkout/tests``) and nbval over ``chapters``, if given.
 
-    ``jobs``: how many at once; 0: one per core.
+    ``jobs``: how many at once; 0: one per core. Without tests their conftest is named, since pytest finds it only beside what it
+    collects: without it kernels draw bars, and among thousands of a bar's messages the end of a cell is lost.
     """
     from joblib import cpu_count
 
@@ -24,7 +25,7 @@ def arguments(checkout: Path, chapters: Path | None, *, tests: list[str] | None 
         sys.executable, "-m", "pytest", "-q", f"--rootdir={checkout}", "-p", "no:cacheprovider",
         "-n", str(jobs or max(1, int(cpu_count()))), "--dist", "loadgroup",
         "--nbval-lax", "--nbval-current-env", f"--nbval-sanitize-with={checkout / 'tests' / 'nbval.cfg'}",
-        *chosen, *([str(chapters)] if chapters else []),
+        *(chosen or ["-p", "tests.conftest"]), *([str(chapters)] if chapters else []),
     ]  # fmt: skip
 
 
@@ -54,9 +55,7 @@ def check_notebooks(
     """Execute each published notebook with nbval in a process of its own, ``jobs`` at once (0: one per core); return how many failed.
 
     One line tells of each as it ends, pytest's whole output of those that fail. A process of its own, because cells that
-    workers share out may part from their kernel. The tests' conftest is named, since pytest finds it only beside what it
-    collects: without it kernels draw bars, and among thousands of a bar's messages the end of a cell is lost.
-    ``env``: of the processes; default: :func:`environment`.
+    workers share out may part from their kernel. ``env``: of the processes; default: :func:`environment`.
     """
     from joblib import cpu_count
 
@@ -65,7 +64,7 @@ def check_notebooks(
 
     def one(notebook: Path) -> tuple[Path, subprocess.CompletedProcess[str], float]:
         begin = time.perf_counter()
-        command = [*arguments(checkout, notebook, tests=[], jobs=1), "-n", "0", "-p", "tests.conftest"]
+        command = [*arguments(checkout, notebook, tests=[], jobs=1), "-n", "0"]
         done = subprocess.run(command, cwd=checkout, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         return notebook, done, time.perf_counter() - begin
 

@@ -161,8 +161,8 @@ class Schema:
         faults = {
             "out of range": ~((value >= 0) & (value <= 1)),  # nan is no number of anything
             "not whole": ((rounded - value).abs() > SAME) & t["whole"],
-            "disagrees": (self._followed(wholes, clip=False) - rounded).abs()
-            > 2 * AGREES,  # so that nothing hides behind the end of a range
+            # Not clipped: nothing may hide behind the end of a range.
+            "disagrees": (self._followed(wholes, clip=False) - rounded).abs() > 2 * AGREES,
         }
         if original is not None:
             change = value - original.float()

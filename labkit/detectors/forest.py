@@ -57,11 +57,7 @@ def _unsplit(count: NDArray[Any]) -> NDArray[np.float64]:
 
 def _paths(tree: Any) -> NDArray[np.float64]:
     """Return how many cuts lead to each node, plus what splitting the inputs that end there would take."""
-    depth = np.zeros(tree.node_count)
-    for node in range(tree.node_count):  # children come after their parents
-        for child in (tree.children_left[node], tree.children_right[node]):
-            if child >= 0:
-                depth[child] = depth[node] + 1
+    depth: NDArray[np.float64] = tree.compute_node_depths() - 1.0  # scikit-learn counts nodes, the root included
     return depth + _unsplit(tree.n_node_samples)
 
 

@@ -245,11 +245,16 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, per_epoch: int) 
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     if recipe.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    if recipe.schedule == "one_cycle":  # linear up over the first 30 %, linear down to nothing: short trainings like it
-        up = max(1, round(0.3 * steps))
-        down = max(1, steps - up)
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / up, max(0.0, (steps - step) / down)))
+    if recipe.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, one_cycle(steps))
     raise ValueError(f"schedule must be 'constant', 'cosine' or 'one_cycle', got {recipe.schedule!r}")
 
 
-__all__ = ["Recipe", "Trained", "fit"]
+def one_cycle(steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate at each step: linear up over the first 30 %, linear down to nothing. Short ones like it."""
+    up = max(1, round(0.3 * steps))
+    down = max(1, steps - up)
+    return lambda step: min((step + 1) / up, max(0.0, (steps - step) / down))
+
+
+__all__ = ["Recipe", "Trained", "fit", "one_cycle"]

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from labkit.attacks.anomaly.asking import silent
 from labkit.attacks.anomaly.by_queries import moved
 from labkit.attacks.metered import OutOfQueries
 from labkit.attacks.result import AttackResult
 from labkit.attacks.views import Model, held_still, original
-from labkit.detectors.alarm import ALARM
 from labkit.seeding import sample_keys
 from labkit.threats.records import Records
 
@@ -43,11 +43,7 @@ def raise_yield(
             for turn in range(1, queries + 1 if bool(turned.any()) else 1):
                 trial = region.project_(moved(region, record, keys, turn, spread))
                 now = worth(trial)
-                good = turned & (now >= best) & (trial != record).any(1)
-                if bool(good.any()):
-                    answer = judge(trial[good]).argmax(1)
-                    spent += good
-                    good[good.clone()] = answer != ALARM
+                good = silent(judge, trial, turned & (now >= best) & (trial != record).any(1), spent)
                 record, best = torch.where(good[:, None], trial, record), torch.where(good, now, best)
         except OutOfQueries:  # the service answers no more: what was found so far still passes
             cut_off = turned

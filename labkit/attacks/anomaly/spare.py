@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 
+from labkit.attacks.anomaly.asking import silent
 from labkit.attacks.metered import OutOfQueries
 from labkit.attacks.result import AttackResult
 from labkit.attacks.views import Model, held_still, original
 from labkit.data.records import SAME
-from labkit.detectors.alarm import ALARM
 from labkit.threats.records import Records
 
 
@@ -47,11 +47,7 @@ def spare(model: Model, result: AttackResult, *, halvings: int = 5, rounds: int 
                     wish[lines, column] = value
                     trial = region.project_(wish)
                     moved = threat.distance(trial, x)
-                    good = open_ & (moved <= away + 1e-9)
-                    if bool(good.any()):
-                        answer = judge(trial[good]).argmax(1)
-                        spent += good
-                        good[good.clone()] = answer != ALARM
+                    good = silent(judge, trial, open_ & (moved <= away + 1e-9), spent)
                     x_adv, away = torch.where(good[:, None], trial, x_adv), torch.where(good, moved, away)
                     high, low = torch.where(good, value, high), torch.where(good, low, value)
                     open_ = open_ & ~(good & (value == x[lines, column]))

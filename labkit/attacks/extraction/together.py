@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from labkit.attacks.extraction.inquiry import Inquiry, Oracle
 from labkit.attacks.extraction.result import ExtractionResult
@@ -17,6 +16,8 @@ from labkit.files import cache_dir, fingerprint, lock
 from labkit.progress import progress
 from labkit.seeding import generator
 from labkit.training import store
+from labkit.training.fit import one_cycle
+from labkit.training.stacked import Stacked
 
 #: Part of every cache key: raise it when the same plans would train other copies.
 VERSION = 1
@@ -116,37 +117,22 @@ def _shares(said: Tensor, classes: int) -> Tensor:
 
 
 def _train(copies: nn.ModuleList, x: Tensor, y: Tensor, sizes: list[int], seeds: list[int], recipe: _Recipe) -> None:
-    """Train stacked weights (M, ...): the sum of the copies' losses has each one's gradient, and Adam acts on each number alone."""
-    skeleton = copies[0].train()
-
-    def one(weights: dict[str, Tensor], batch: Tensor) -> Tensor:
-        out: Tensor = functional_call(skeleton, weights, (batch,))
-        return out
-
-    stacked, _ = stack_module_state(list(copies))
-    weights = {name: tensor.detach().clone().requires_grad_(True) for name, tensor in stacked.items()}
-    optimizer, forward = torch.optim.Adam(list(weights.values()), recipe.learning_rate, fused=True), vmap(one)
-    up = max(1, round(0.3 * recipe.steps))
-    down = max(1, recipe.steps - up)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / up, max(0.0, (recipe.steps - step) / down)))
+    stacked = Stacked(list(copies), x.device)
+    optimizer = torch.optim.Adam(list(stacked.weights.values()), recipe.learning_rate, fused=True)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, one_cycle(recipe.steps))
     orders = _orders(sizes, seeds, recipe).to(x.device)
-    last = math.nan
+    loss = x.new_zeros(())
     with torch.enable_grad():
         for step in progress(range(recipe.steps), f"training {len(copies)} copies together"):
             batch = orders[:, step * recipe.batch_size : (step + 1) * recipe.batch_size].long()
-            losses = cross_entropy(forward(weights, x[batch]).flatten(0, 1), y[batch].flatten(0, 1), reduction="none")
-            value = losses.view(batch.shape).mean(1).sum()
-            optimizer.zero_grad()
-            torch.autograd.backward(value)
-            optimizer.step()
+            loss = stacked.step(optimizer, x[batch], y[batch])
             rates.step()
-        last = float(value.detach())
-    if not math.isfinite(last):
+    if not math.isfinite(last := float(loss)):
         raise FloatingPointError(f"the loss is {last} at the end: is the learning rate {recipe.learning_rate} too high?")
     with torch.no_grad():
         for number, copy in enumerate(copies):
             for name, parameter in copy.named_parameters():
-                parameter.copy_(weights[name][number])
+                parameter.copy_(stacked.weights[name][number])
 
 
 def _orders(sizes: list[int], seeds: list[int], recipe: _Recipe) -> Tensor:

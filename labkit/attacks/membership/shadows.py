@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from labkit.attacks.membership.together import ShadowRecipe, Weights, caller, train
+from labkit.attacks.membership.together import ShadowRecipe, train
 from labkit.attacks.views import held_still
 from labkit.device import device as choose_device
 from labkit.files import cache_dir, fingerprint, lock
 from labkit.seeding import derive
 from labkit.tensors import read_tensors, write_tensors
+from labkit.training.stacked import Weights, caller
 
 log = logging.getLogger(__name__)
 #: Part of every cache key: raise it when the same settings would train other models.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from labkit.progress import progress
 from labkit.seeding import generator
-
-Weights = dict[str, Tensor]
+from labkit.training.stacked import Stacked, Weights
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,15 @@ def train(
 def _together(
     models: list[nn.Module], x: Tensor, y: Tensor, rows: Tensor, recipe: ShadowRecipe, seed: int, kept: list[int], label: str
 ) -> dict[int, Weights]:
-    """Train all models in one: parameters (M, ...), a batch of its own for each; the sum of their losses has each one's gradient."""
-    stacked, _ = stack_module_state(models)
-    weights = {name: tensor.detach().clone().to(x.device).requires_grad_(True) for name, tensor in stacked.items()}
-    skeleton = models[0].to(x.device).train()
-    optimizer, forward = _optimizer(list(weights.values()), recipe), vmap(caller(skeleton))
-    found = {}
+    """Train all models in one."""
+    stacked, found = Stacked(models, x.device), {}
+    optimizer = _optimizer(list(stacked.weights.values()), recipe)
     for epoch in progress(range(1, recipe.epochs + 1), label):
         order = rows.gather(1, torch.stack([_order(rows.shape[1], seed, m, epoch) for m in range(len(models))])).to(x.device)
         for batch in torch.split(order, recipe.batch_size, dim=1):
-            logits = forward(weights, x[batch])
-            losses = nn.functional.cross_entropy(logits.flatten(0, 1), y[batch].flatten(), reduction="none")
-            optimizer.zero_grad()
-            torch.autograd.backward(losses.view(batch.shape).mean(1).sum())
-            optimizer.step()
+            stacked.step(optimizer, x[batch], y[batch])
         if epoch in kept:
-            found[epoch] = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            found[epoch] = {name: tensor.detach().clone() for name, tensor in stacked.weights.items()}
     return found
 
 
@@ -100,11 +90,3 @@ def _optimizer(parameters: list[Tensor], recipe: ShadowRecipe) -> torch.optim.Op
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     return torch.optim.SGD(parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
-
-
-def caller(skeleton: nn.Module) -> Callable[[Weights, Tensor], Tensor]:
-    def one(weights: Weights, x: Tensor) -> Tensor:
-        out: Tensor = functional_call(skeleton, weights, (x,))
-        return out
-
-    return one

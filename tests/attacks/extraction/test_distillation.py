@@ -6,30 +6,20 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labkit.attacks.extraction import SoftLabels, distill
 from labkit.endpoint import Endpoint, OutOfQueries
 from labkit.models import linear
 from labkit.training.objectives import StepState
+from tests.attacks.extraction.toys import pool, teacher
 
 FAST: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.1, "cache": False}
 
 
-def teacher() -> nn.Module:
-    model = linear(4, 3, seed=1)
-    with torch.no_grad():
-        model[1].weight.mul_(6)
-    return model
-
-
 def build() -> nn.Module:
     return linear(4, 3, seed=9)
-
-
-def pool(n: int, seed: int = 0) -> Tensor:
-    return torch.rand(n, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def test_soft_labels_are_the_cross_entropy_with_each_inputs_own_row() -> None:

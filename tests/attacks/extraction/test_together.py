@@ -13,19 +13,9 @@ from labkit.attacks.extraction import Plan, distill, distill_together
 from labkit.endpoint import Endpoint, OutOfQueries
 from labkit.models import linear, mlp
 from labkit.seeding import generator
+from tests.attacks.extraction.toys import pool, teacher
 
 FAST: dict[str, Any] = {"steps": 40, "batch_size": 8, "learning_rate": 0.02, "cache": False}
-
-
-def teacher() -> nn.Module:
-    model = linear(4, 3, seed=1)
-    with torch.no_grad():
-        model[1].weight.mul_(6)
-    return model
-
-
-def pool(n: int, seed: int = 0) -> Tensor:
-    return torch.rand(n, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def plans() -> list[Plan]:
